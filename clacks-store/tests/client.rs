@@ -44,8 +44,11 @@ fn assert_readable(network: &mut Network, first: usize, file: &File) {
     network.run(getter, file).assert_restores(file);
 }
 
+/// Counts the pieces as one first hop shows them.
 fn health(network: &mut Network, first: usize, file: &File) -> Health {
-    let client = network.add_client(direct(first));
+    let mut config = direct(first);
+    config.verify = 0;
+    let client = network.add_client(config);
     network.start(client, Job::Health(file.link.clone()));
     match network.run(client, file).last {
         Some(JobEvent::Checked(health)) => health,
@@ -371,6 +374,62 @@ fn a_file_is_not_gone_if_the_other_towers_named_are_dead() {
     network.start(getter, get(&file));
     let error = network.run(getter, &file).error();
     assert_eq!(error, JobError::NotConfirmed { seen: 0, needed: 9 });
+}
+
+#[test]
+fn a_first_hop_that_hides_a_file_does_not_make_it_lost() {
+    let mut network = Network::of_stores(3);
+    let file = File::new(93, 1, HOUR + 24);
+    put(&mut network, &file);
+    let hider = network.add_fake(Conduct::Hide, &[0, 1, 2]);
+    let client = network.add_client(stem(&[hider]));
+    network.start(client, Job::Health(file.link.clone()));
+    match network.run(client, &file).last {
+        Some(JobEvent::Checked(health)) => assert_eq!(health.state, HealthState::Safe),
+        other => panic!("{other:?}"),
+    }
+    let alone = network.add_fake(Conduct::Hide, &[]);
+    let client = network.add_client(stem(&[alone]));
+    network.start(client, Job::Health(file.link.clone()));
+    let error = network.run(client, &file).error();
+    assert_eq!(error, JobError::NotConfirmed { seen: 0, needed: 93 });
+}
+
+#[test]
+fn a_first_hop_that_passes_nothing_on_is_named() {
+    let mut network = Network::of_stores(3);
+    let file = File::new(93, 1, HOUR + 24);
+    put(&mut network, &file);
+    let loser = network.add_fake(Conduct::Lose, &[0, 1, 2]);
+    let other = File::new(9, 2, HOUR + 24);
+    for (job, file) in
+        [(Job::Put(other.link.clone()), &other), (Job::Health(file.link.clone()), &file)]
+    {
+        let client = network.add_client(stem(&[loser]));
+        network.start(client, job);
+        assert_eq!(network.run(client, file).error(), JobError::NoRelay);
+    }
+}
+
+#[test]
+fn one_key_gives_one_other_first_hop() {
+    for (order, range) in [(Some([7; 16]), 1..=1), (None, 2..=5)] {
+        let mut network = Network::of_stores(3);
+        let others: Vec<_> = (0..5).map(|_| network.add_fake(Conduct::Relay, &[0, 1, 2])).collect();
+        let first = network.add_fake(Conduct::Relay, &others);
+        let end = network.add_fake(Conduct::Relay, &[0, 1, 2]);
+        network.fake(first).stem = Some(address(end));
+        let mut config = stem(&[first]);
+        (config.order, config.first_hop) = (order, FirstHop::Own);
+        for seed in 0..8 {
+            let file = File::new(9, seed, HOUR + 24);
+            let putter = network.add_client(config.clone());
+            network.start(putter, Job::Put(file.link.clone()));
+            assert_eq!(network.run(putter, &file).put().verified, 1);
+        }
+        let seen = others.iter().filter(|other| network.fake(**other).relays > 0).count();
+        assert!(range.contains(&seen), "{seen} towers saw the client");
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use rand::{Rng, RngExt};
 use super::collector::{Collector, Scope, Wanted, Wish};
 use super::get::Get;
 use super::job::{Job, JobError, JobEvent, Phase, Progress};
-use super::keep::Keep;
+use super::keep::{HealthCheck, Keep};
 use super::publisher::Publisher;
 use super::put::{MAX_HOURS, Put};
 use super::requests::{Ask, ContactId, Failure, MAX_FAILURES, NotSent, PUBLISH_RATE, Way};
@@ -40,7 +40,7 @@ const GUESSED_TIME: Duration = Duration::from_millis(300);
 pub(super) enum Kind {
     Put(Put),
     Get(Get),
-    Health,
+    Health(HealthCheck),
     Keep(Keep),
 }
 
@@ -79,7 +79,9 @@ impl Active {
         let (kind, link, scope, proved) = match job {
             Job::Put(link) => (Kind::Put(Put::default()), link, Scope::None, Vec::new()),
             Job::Get { link, proved } => (Kind::Get(Get::default()), link, Scope::All, proved),
-            Job::Health(link) => (Kind::Health, link, Scope::None, Vec::new()),
+            Job::Health(link) => {
+                (Kind::Health(HealthCheck::default()), link, Scope::None, Vec::new())
+            }
             Job::Keep(link) => (Kind::Keep(Keep::default()), link, Scope::None, Vec::new()),
         };
         let Some(first) = env.config.first.first().cloned() else {
@@ -113,7 +115,10 @@ impl Active {
         };
         match active.kind {
             Kind::Put(_) | Kind::Get(_) => active.begin_survey(env, hop, FORECAST_VISITS),
-            Kind::Health | Kind::Keep(_) => active.begin_check(env),
+            Kind::Health(_) | Kind::Keep(_) => {
+                let hop = active.hop;
+                active.begin_check(env, hop);
+            }
         }
         Some(active)
     }
@@ -160,7 +165,7 @@ impl Active {
         match self.kind {
             Kind::Put(_) => self.step_put(env),
             Kind::Get(_) => self.step_get(env),
-            Kind::Health => self.step_health(env),
+            Kind::Health(_) => self.step_health(env),
             Kind::Keep(_) => self.step_keep(env),
         }
     }
@@ -172,7 +177,7 @@ impl Active {
         match self.kind {
             Kind::Put(_) => self.begin_put(env),
             Kind::Get(_) => self.begin_get(env),
-            Kind::Health | Kind::Keep(_) => {}
+            Kind::Health(_) | Kind::Keep(_) => {}
         }
     }
 
@@ -229,7 +234,8 @@ impl Active {
         match self.kind {
             Kind::Put(_) => self.verify_put_elsewhere(env),
             Kind::Get(_) => self.on_get_verifier_lost(env),
-            Kind::Health | Kind::Keep(_) => {}
+            Kind::Health(_) => self.verify_health(env),
+            Kind::Keep(_) => {}
         }
     }
 
@@ -317,7 +323,7 @@ impl Active {
         let hop = Way { route, contact: survey.hop, hops: self.hops, target: None };
         if let Some(cursor) = survey.wanted_peers() {
             let body = Body::Peers { cursor };
-            match env.requests.send(tower, hop, Ask::Peers, &body, env.now) {
+            match env.requests.send(tower, hop, Ask::Peers, &body, &mut env.rng, env.now) {
                 Ok(()) => survey.on_peers_asked(),
                 Err(NotSent::Later) => {}
                 Err(NotSent::Failed(failure)) => {
@@ -329,7 +335,14 @@ impl Active {
         }
         if survey.wants_near() {
             let near = Way { hops: 1, ..hop };
-            match env.requests.send(tower, near, Ask::Near, &Body::Peers { cursor: 0 }, env.now) {
+            match env.requests.send(
+                tower,
+                near,
+                Ask::Near,
+                &Body::Peers { cursor: 0 },
+                &mut env.rng,
+                env.now,
+            ) {
                 Ok(()) => survey.on_near_asked(),
                 Err(NotSent::Later) => {}
                 Err(NotSent::Failed(_)) => survey.on_near_failed(),
@@ -346,7 +359,7 @@ impl Active {
             let body = Body::List { after };
             let Some(way) = survey.way(id, hop) else { break };
             let ask = Ask::List { tower: id };
-            match env.requests.send(tower, way, ask, &body, env.now) {
+            match env.requests.send(tower, way, ask, &body, &mut env.rng, env.now) {
                 Ok(()) => survey.on_list_asked(id),
                 Err(NotSent::Later) => break,
                 Err(NotSent::Failed(failure)) => {
@@ -402,9 +415,9 @@ impl Active {
         let Some(tags) = Tags::new(&flat) else { return false };
         let count = u32::try_from(wanted.len()).unwrap_or(u32::MAX);
         let ask = Ask::Fetch { tower: id, wanted: wanted.clone() };
-        let sent = survey
-            .way(id, hop)
-            .map(|way| env.requests.send(tower, way, ask, &Body::Fetch(tags), env.now));
+        let sent = survey.way(id, hop).map(|way| {
+            env.requests.send(tower, way, ask, &Body::Fetch(tags), &mut env.rng, env.now)
+        });
         let Some(visit) = survey.visits.get_mut(&id) else { return false };
         if sent == Some(Ok(())) {
             visit.owed += count;
@@ -444,7 +457,8 @@ impl Active {
             };
             let way = Way { route, contact, hops: self.hops, target: None };
             let ask = Ask::Publish { group, place, contact };
-            match env.requests.send(tower, way, ask, &Body::Publish(&chunk), env.now) {
+            match env.requests.send(tower, way, ask, &Body::Publish(&chunk), &mut env.rng, env.now)
+            {
                 Ok(()) => {}
                 Err(NotSent::Later) => {
                     publisher.put_back(group, place);
@@ -601,7 +615,7 @@ impl Active {
                 env.push(JobEvent::Piece { piece, group_root });
             }
             Kind::Keep(keep) => keep.on_piece(self.collector.geometry(), piece, group_root),
-            Kind::Put(_) | Kind::Health => {}
+            Kind::Put(_) | Kind::Health(_) => {}
         }
     }
 

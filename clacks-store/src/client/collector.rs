@@ -545,10 +545,10 @@ mod tests {
         collector.see(tag(&link, 1, 1), 498_001, 0, || 0.0);
         collector.see(tag(&link, 2, 1), 498_002, 0, || 0.0);
         assert_eq!(collector.fresh_in_groups(|_| false), [1]);
-        assert_eq!(collector.fresh_in_groups(|tower| tower == 1), [0]);
+        assert_eq!(collector.fresh_in_groups(|tower| tower == 0), [0]);
         let stale = collector.stale(0, |_| false);
         assert!(stale.contains(&1) && !stale.contains(&2));
-        assert!(collector.stale(0, |tower| tower == 1).contains(&2));
+        assert!(collector.stale(0, |tower| tower == 0).contains(&2));
     }
 
     #[test]

@@ -4,11 +4,11 @@ use core::time::Duration;
 
 use clacks_proto::Instant;
 
-use super::Env;
 use super::active::{Active, FORECAST_VISITS, Kind, worst};
 use super::job::{JobError, JobEvent, Phase};
 use super::requests::ContactId;
 use super::survey::Survey;
+use super::{Env, FirstHop};
 
 /// The time between the beginnings of two rounds of visits.
 const ROUND: Duration = Duration::from_secs(30);
@@ -154,14 +154,14 @@ impl Active {
         let (visited, known) = (survey.answered(), survey.known());
         let needed = self.collector.geometry().data();
         let agreed = self.get().map_or(0, |get| get.agreed);
-        // One hop may hide the pieces.
-        let is_confirmed = agreed > 0 || env.config.verify == 0;
-        self.fail(
-            env,
-            match is_confirmed {
-                true => JobError::Gone { seen, needed, visited, known, agreed },
-                false => JobError::NotConfirmed { seen, needed },
-            },
-        );
+        // One hop may hide the pieces, and say that it is alone.
+        let is_own_alone = env.config.first_hop == FirstHop::Own && known <= 1 && visited > 0;
+        let is_confirmed = agreed > 0 || env.config.verify == 0 || is_own_alone;
+        let error = if is_confirmed {
+            JobError::Gone { seen, needed, visited, known, agreed }
+        } else {
+            JobError::NotConfirmed { seen, needed }
+        };
+        self.fail(env, error);
     }
 }

@@ -245,7 +245,8 @@ pub enum JobError {
     Clock,
     /// A group that was supplied is not the one in the link: the file changed meanwhile.
     Changed,
-    /// Too few pieces are in the network, as the first hop and at least one other say.
+    /// Too few pieces are in the network, as the first hop and at least one other say, or an own
+    /// tower that is alone.
     Gone {
         /// The pieces seen of the worst group.
         seen: u32,

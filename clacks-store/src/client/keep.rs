@@ -7,13 +7,14 @@ use core::time::Duration;
 use clacks_proto::Instant;
 use rand::RngExt;
 
-use super::Env;
 use super::active::{Active, FORECAST_VISITS, Kind, limits, worst};
 use super::collector::{Scope, Which};
 use super::job::{Health, HealthState, JobError, JobEvent, Phase, Repair};
 use super::publisher::{Publisher, Stuck};
 use super::put::{MAX_HOURS, MAX_JITTER, draw};
+use super::requests::ContactId;
 use super::survey::Survey;
+use super::{Env, FirstHop};
 use crate::chunk::OpenedChunk;
 use crate::code::Group;
 use crate::estimate::{self, AliveShare, SESSION, floor, seconds};
@@ -45,6 +46,14 @@ struct Repairing {
     root: [u8; 32],
     /// The path of the group in the file.
     top: Vec<Node>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct HealthCheck {
+    /// The other first hops that see too few pieces, too.
+    agreed: u8,
+    /// The last count, if it showed too few pieces.
+    last: Option<Health>,
 }
 
 #[derive(Debug)]
@@ -110,10 +119,11 @@ impl Active {
         if is_over && answered == 0 {
             return self.fail(env, JobError::NoStore);
         }
+        if is_over && survey.relays_nothing() {
+            return self.fail(env, JobError::NoRelay);
+        }
         if is_over {
-            let rate = 1.0 / SESSION.as_secs_f64();
-            let health = self.health(rate);
-            return self.end(env, JobEvent::Checked(health));
+            return self.on_counted(env);
         }
         let is_time = answered >= FORECAST_VISITS && answered.is_multiple_of(FORECAST_VISITS);
         let is_sure = is_time && self.alive_shares().iter().all(|it| it.error <= MAX_ERROR);
@@ -122,17 +132,51 @@ impl Active {
         }
     }
 
+    /// Ends the job, unless the file seems to be lost and another first hop must agree.
+    fn on_counted(&mut self, env: &mut Env) {
+        let health = self.health(1.0 / SESSION.as_secs_f64());
+        let is_other = self.survey.as_ref().is_some_and(|survey| survey.hop != self.hop);
+        let is_own_alone = env.config.first_hop == FirstHop::Own && health.known <= 1;
+        let Kind::Health(check) = &mut self.kind else { return };
+        check.agreed += u8::from(is_other);
+        let is_confirmed = check.agreed >= env.config.verify || is_own_alone;
+        if health.state != HealthState::Lost || is_confirmed {
+            return self.end(env, JobEvent::Checked(health));
+        }
+        check.last = Some(health);
+        self.verify_health(env);
+    }
+
+    /// Counts through another first hop. One hop may hide the pieces.
+    pub(super) fn verify_health(&mut self, env: &mut Env) {
+        if let Some(verifier) = self.draw_verifier(env) {
+            return self.begin_check(env, verifier);
+        }
+        let Kind::Health(check) = &self.kind else { return };
+        match check.last {
+            Some(health) if check.agreed > 0 => self.end(env, JobEvent::Checked(health)),
+            _ => {
+                let needed = self.collector.geometry().data();
+                let seen = check.last.map_or(0, |health| health.seen);
+                self.fail(env, JobError::NotConfirmed { seen, needed });
+            }
+        }
+    }
+
     fn health(&self, loss: f64) -> Health {
         let geometry = self.collector.geometry();
-        let shares: Vec<_> =
-            self.shares(Which::All).into_iter().map(|(_, proved)| proved).collect();
+        let visited = self.survey.as_ref().map_or(0.0, Survey::visited_share);
+        let shares = self.shares(Which::All, visited).into_iter();
+        let shares: Vec<_> = shares.map(|(_, proved)| proved).collect();
         let worst = worst(&shares);
         let (alive, error) = worst.map_or((0.0, 0.0), |it| (it.share, it.error));
         let (safe, needed) = limits(&self.link);
         let (sampled, proved) = self.collector.sample();
+        // Towers that a hop can't reach may hold pieces.
+        let is_lost = self.most_alive().is_some_and(|most| most < needed);
         let state = if alive - 2.0 * error > safe && proved > 0 {
             HealthState::Safe
-        } else if alive + 2.0 * error < needed {
+        } else if is_lost {
             HealthState::Lost
         } else {
             HealthState::Thin
@@ -156,15 +200,24 @@ impl Active {
         }
     }
 
+    /// Returns the largest share of the worst group that may be alive, by the towers that a hop
+    /// could reach.
+    fn most_alive(&self) -> Option<f64> {
+        let shares = self.shares(Which::All, self.survey.as_ref()?.known_share());
+        let most = |it: AliveShare| it.share + 2.0 * it.error;
+        // A sample shows no more pieces than are listed.
+        let groups = shares.into_iter().map(|(listed, proved)| most(listed).min(most(proved)));
+        groups.min_by(f64::total_cmp)
+    }
+
     /// Returns the share of each group that towers list, and that share times what they prove of the
     /// sample.
-    fn shares(&self, which: Which) -> Vec<(AliveShare, AliveShare)> {
+    fn shares(&self, which: Which, visited: f64) -> Vec<(AliveShare, AliveShare)> {
         let is_out = |tower| self.is_out(tower);
         let seen = match which {
             Which::All => self.collector.seen_in_groups(is_out),
             Which::Fresh => self.collector.fresh_in_groups(is_out),
         };
-        let visited = self.survey.as_ref().map_or(0.0, Survey::visited_share);
         let listed = self.collector.alive(&seen, visited);
         let samples = self.collector.sample_of_groups(which, is_out);
         let groups = listed.into_iter().zip(seen).zip(samples);
@@ -174,7 +227,8 @@ impl Active {
     pub(super) fn step_keep(&mut self, env: &mut Env) {
         match self.phase {
             Phase::Waiting if self.wake_at.is_some_and(|at| at <= env.now) => {
-                self.begin_check(env);
+                let hop = self.hop;
+                self.begin_check(env, hop);
             }
             Phase::Visiting => {
                 let is_over = self.survey.as_ref().is_some_and(Survey::is_over);
@@ -191,13 +245,13 @@ impl Active {
     }
 
     /// Begins to count pieces, of which a sample is taken and proved.
-    pub(super) fn begin_check(&mut self, env: &mut Env) {
+    pub(super) fn begin_check(&mut self, env: &mut Env, hop: ContactId) {
         let life = self.keep().map_or(MAX_HOURS, |keep| keep.life);
         self.phase = Phase::Visiting;
         self.collector.scope = Scope::Sample;
         self.collector.forget_proved();
         self.collector.fresh_from = env.hour().saturating_add(life / 4);
-        self.begin_survey(env, self.hop, u32::MAX);
+        self.begin_survey(env, hop, u32::MAX);
     }
 
     fn on_check(&mut self, env: &mut Env) {
@@ -205,6 +259,10 @@ impl Active {
         if survey.answered() == 0 {
             return self.on_keep_trouble(env, JobError::NoStore);
         }
+        if survey.relays_nothing() {
+            return self.on_keep_trouble(env, JobError::NoRelay);
+        }
+        let visited = survey.visited_share();
         self.network = survey.estimate();
         let (now, geometry) = (env.now, self.collector.geometry());
         let shares = self.alive_shares();
@@ -212,7 +270,7 @@ impl Active {
         let mean = shares.iter().map(|it| it.share).sum::<f64>() / count;
         let total = f64::from(geometry.total());
         let mut todo = VecDeque::new();
-        for (group, (listed, proved)) in (0..).zip(self.shares(Which::Fresh)) {
+        for (group, (listed, proved)) in (0..).zip(self.shares(Which::Fresh, visited)) {
             // A piece or two of a small sample may have moved on.
             let share = listed.share.min(proved.share + proved.error);
             if share < REPAIR_BELOW {

@@ -32,7 +32,7 @@ use clacks_proto::{
     Screening, Seed, StateMachine, Tower, Wakeup, WakeupReason,
 };
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::code::{Group, GroupRoots};
 use crate::protocol::MAX_LEN;
@@ -79,6 +79,9 @@ pub struct ClientConfig {
     pub first: Vec<Address>,
     /// Whose tower the first of these is. Default: [`FirstHop::Foreign`].
     pub first_hop: FirstHop,
+    /// The key that gives other first hops their order. Keep it for a month, so that few towers see
+    /// this client. By default each client draws its own.
+    pub order: Option<[u8; 16]>,
     /// How requests reach towers. Default: [`Route::Stem`].
     pub route: Route,
     /// Through how many other first hops a put is checked, and a file that is gone is searched. One
@@ -94,7 +97,7 @@ impl ClientConfig {
     #[must_use]
     pub fn new(first: Vec<Address>) -> Self {
         let (first_hop, route) = (FirstHop::default(), Route::default());
-        Self { first, first_hop, route, verify: 1, patient: false }
+        Self { first, first_hop, order: None, route, verify: 1, patient: false }
     }
 }
 
@@ -131,6 +134,8 @@ struct Env {
     unix_at_origin: u64,
     now: Instant,
     rng: ChaCha8Rng,
+    /// See [`ClientConfig::order`].
+    order: [u8; 16],
     requests: Requests,
     events: VecDeque<JobEvent>,
     /// The pieces among the events. They are part of the window.
@@ -171,7 +176,10 @@ impl<M: StateMachine> Client<M> {
         }
         let mut rng = ChaCha8Rng::from_seed(seed.0);
         rng.set_stream(STREAM);
+        let mut drawn = [0; 16];
+        rng.fill_bytes(&mut drawn);
         let env = Env {
+            order: config.order.unwrap_or(drawn),
             config,
             unix_at_origin,
             now: Instant::ORIGIN,

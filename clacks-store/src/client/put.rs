@@ -11,7 +11,7 @@ use super::collector::Scope;
 use super::job::{JobError, JobEvent, Phase, PutReport};
 use super::publisher::{Publisher, Stuck};
 use super::requests::{ContactId, PUBLISH_RATE};
-use super::survey::draw_other;
+use super::survey::{Survey, draw_other};
 use crate::estimate::floor;
 
 /// The share of the pieces of each group that must be seen. A keeper repairs below 0.85.
@@ -68,6 +68,9 @@ impl Active {
     fn estimate_put(&mut self, env: &mut Env) {
         if !self.finish_estimate(env) {
             return;
+        }
+        if self.survey.as_ref().is_some_and(Survey::relays_nothing) {
+            return self.fail(env, JobError::NoRelay);
         }
         let forecast = self.basis(env).of_put(PUBLISH_RATE.per_second, PUBLISH_RATE.burst);
         env.push(JobEvent::Forecast(forecast));
@@ -176,7 +179,7 @@ impl Active {
         self.note_table();
         let (table, used) = (&self.table, &self.used);
         let configured = env.config.first.iter().find(|address| !used.contains(*address));
-        let drawn = || draw_other(table, used, &mut env.rng);
+        let drawn = || draw_other(table, used, &env.order);
         let address = configured.cloned().or_else(drawn)?;
         self.used.insert(address.clone());
         let verifier = env.requests.contact(&address);

@@ -6,6 +6,8 @@ use core::time::Duration;
 
 use clacks_proto::{Address, DatagramError, Instant, LinkId, To, Tower};
 
+use rand::Rng;
+
 use super::Route;
 use super::collector::Wanted;
 use super::survey::TowerId;
@@ -148,7 +150,6 @@ pub(crate) struct Requests {
     by_address: BTreeMap<Address, ContactId>,
     pending: BTreeMap<u32, Pending>,
     deadlines: BTreeSet<(Instant, u32)>,
-    last_number: u32,
     /// The chunks that are taken or published.
     chunks: u32,
     /// When a request that had no room may be tried again.
@@ -262,6 +263,7 @@ impl Requests {
         way: Way<'_>,
         ask: Ask,
         body: &Body<'_>,
+        rng: &mut impl Rng,
         now: Instant,
     ) -> Result<(), NotSent> {
         let is_publish = matches!(ask, Ask::Publish { .. });
@@ -274,8 +276,11 @@ impl Requests {
             contact.fail(now);
             return failed;
         };
-        self.last_number = self.last_number.wrapping_add(1);
-        let number = self.last_number;
+        // A count would tell each first hop how many requests others got.
+        let mut number = rng.next_u32();
+        while self.pending.contains_key(&number) {
+            number = rng.next_u32();
+        }
         let bytes = match way.route {
             Route::Direct => Datagram { number, body: body.clone() }.encode(),
             Route::Stem => {

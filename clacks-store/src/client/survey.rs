@@ -2,11 +2,12 @@
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
+use core::hash::{Hash, Hasher};
 use core::time::Duration;
 
 use clacks_proto::{Address, Instant};
-use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
+use siphasher::sip::SipHasher24;
 
 use super::Route;
 use super::collector::{LARGE, Take, Wanted};
@@ -35,6 +36,8 @@ const MAX_SILENT: u8 = 2;
 /// up, and falls with each answer.
 const SPACING: Duration = Duration::from_nanos(1_000_000_000 / VISITS_PER_SECOND as u64);
 const MAX_SPACING: Duration = Duration::from_millis(125);
+/// The towers that a last hop can't reach if it reaches none at all (guess: fewer may be gone).
+const MIN_LOST: usize = 3;
 /// The chunks that a tower may owe before it has given one that is proved. Each proof doubles it.
 const FIRST_TRUST: u32 = 4;
 /// The most chunks that a tower may owe.
@@ -56,6 +59,8 @@ pub(crate) struct KnownTower {
     pub(crate) has_answered: bool,
     /// The visit is over, and the tower did not answer.
     pub(crate) has_failed: bool,
+    /// The last hop said that it can't reach the tower.
+    is_lost: bool,
     /// The visits without an answer.
     tries: u8,
     trust: u32,
@@ -192,6 +197,7 @@ impl Survey {
             is_bad,
             has_answered: false,
             has_failed: false,
+            is_lost: false,
             tries: 0,
             trust: FIRST_TRUST,
         });
@@ -371,6 +377,7 @@ impl Survey {
         visit.has_more = false;
         let Some(known) = self.towers.get_mut(usize::from(tower)) else { return };
         known.tries += 1;
+        known.is_lost = failure == Failure::Lost;
         let most = match failure {
             Failure::Lost => MAX_LOST,
             Failure::TimedOut | Failure::LinkEnded => MAX_SILENT,
@@ -502,10 +509,27 @@ impl Survey {
             })
     }
 
+    /// Returns whether the last hop of the stem reached none of several towers. It passes no
+    /// requests on, so nothing is known of them.
+    pub(crate) fn relays_nothing(&self) -> bool {
+        let others = self.towers.iter().filter(|known| known.address.is_some());
+        let lost = others.clone().filter(|known| known.has_failed && known.is_lost).count();
+        lost >= MIN_LOST && others.into_iter().all(|known| !known.has_answered)
+    }
+
     /// Returns the share of the towers that were visited. A reader gets nothing from a tower that
     /// does not answer, so its visit counts as one that found nothing.
     pub(crate) fn visited_share(&self) -> f64 {
         f64::from(self.answered + self.failed) / f64::from(self.known().max(1))
+    }
+
+    /// Returns the share of the towers of which it is known whether they hold pieces. The last hop
+    /// of a stem may not want to reach a tower.
+    pub(crate) fn known_share(&self) -> f64 {
+        let lost = self.towers.iter().filter(|known| known.has_failed && known.is_lost).count();
+        let lost = u32::try_from(lost).unwrap_or(u32::MAX);
+        let visited = self.answered + self.failed;
+        f64::from(visited.saturating_sub(lost)) / f64::from(self.known().max(1))
     }
 
     /// Returns the share of the towers that answered. Others may still hold pieces.
@@ -556,22 +580,27 @@ impl Survey {
     }
 }
 
-/// Draws a tower that could be another first hop: from another group than all of `used` if there is
-/// one.
+/// Returns the tower that becomes another first hop: of another address group than all of `used` if
+/// there is one, and then the first one by an order that a key gives. The same key gives the same
+/// tower, so that few towers see this client.
 pub(crate) fn draw_other(
     table: &[Address],
     used: &BTreeSet<Address>,
-    rng: &mut impl Rng,
+    order: &[u8; 16],
 ) -> Option<Address> {
     let groups: BTreeSet<_> = used.iter().map(AddressGroup::of).collect();
-    let mut by_group: BTreeMap<_, Vec<&Address>> = BTreeMap::new();
-    for address in table.iter().filter(|address| !used.contains(*address)) {
-        by_group.entry(AddressGroup::of(address)).or_default().push(address);
-    }
-    let far: Vec<_> = by_group.keys().filter(|group| !groups.contains(*group)).collect();
-    let all: Vec<_> = by_group.keys().collect();
-    let group = *far.choose(rng).or_else(|| all.choose(rng))?;
-    by_group.get(group)?.choose(rng).map(|address| (*address).clone())
+    let others = table.iter().filter(|address| !used.contains(*address));
+    let others = others.max_by_key(|address| {
+        let group = AddressGroup::of(address);
+        let score = |item: &dyn Fn(&mut SipHasher24)| {
+            let mut hasher = SipHasher24::new_with_key(order);
+            item(&mut hasher);
+            hasher.finish()
+        };
+        let of_group = score(&|hasher| group.hash(hasher));
+        (!groups.contains(&group), of_group, score(&|hasher| address.hash(hasher)))
+    });
+    others.cloned()
 }
 
 impl Visit {
@@ -794,11 +823,12 @@ mod tests {
             (0..3).flat_map(|group| (0..5).map(move |host| address(group, host))).collect();
         let used = BTreeSet::from([address(0, 0), address(1, 0)]);
         for seed in 0..50 {
-            let other = draw_other(&table, &used, &mut rng(seed)).unwrap();
+            let other = draw_other(&table, &used, &[seed; 16]).unwrap();
             assert_eq!(AddressGroup::of(&other), AddressGroup::of(&address(2, 0)));
+            assert_eq!(draw_other(&table, &used, &[seed; 16]), Some(other));
         }
         let used: BTreeSet<_> = (0..3).map(|group| address(group, 0)).collect();
-        let other = draw_other(&table, &used, &mut rng(1)).unwrap();
+        let other = draw_other(&table, &used, &[1; 16]).unwrap();
         assert!(!used.contains(&other));
         assert_eq!(survey(3, 5).remaining(10, Instant::ORIGIN + SECOND), None);
     }

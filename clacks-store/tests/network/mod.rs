@@ -48,6 +48,8 @@ pub(crate) enum Conduct {
     Drop,
     /// Like `Drop`, and lists the chunks that it dropped.
     DropAndList(Vec<Tag>),
+    /// Says that it reaches none of the towers that it names.
+    Lose,
     /// Like `Relay`, but shows empty inventories.
     Hide,
     /// Lists these tags, and gives junk for them.
@@ -160,6 +162,7 @@ impl Fake {
                 };
                 return self.send(link, &Datagram { number, body }, now);
             }
+            (_, Some(_)) if matches!(self.conduct, Conduct::Lose) => Body::Lost,
             (_, Some(to)) => return self.pass(link, number, &to, &body, now),
             (Body::Peers { .. }, None) => {
                 let known = u32::try_from(self.known.len()).unwrap();

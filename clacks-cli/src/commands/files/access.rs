@@ -18,6 +18,8 @@ const DEFAULT: &str = "127.0.0.1:8001";
 pub(super) struct Access {
     /// The towers in the order in which they are asked.
     pub(super) first: Vec<Address>,
+    /// The key that gives other first towers their order.
+    pub(super) order: [u8; 16],
     /// The identity and the network, with those of a membership.
     pub(super) trust: TrustArgs,
     pub(super) is_direct: bool,
@@ -52,8 +54,8 @@ impl Access {
         } else {
             (DEFAULT.parse().into_iter().collect(), Origin::Default)
         };
-        first_hop::sort(&mut first, &trust.network)?;
-        let access = Self { first, trust, is_direct: args.direct, origin };
+        let order = first_hop::sort(&mut first, &trust.network)?;
+        let access = Self { first, order, trust, is_direct: args.direct, origin };
         access.warn();
         Ok(access)
     }

@@ -41,32 +41,32 @@ struct Content {
     since: SystemTime,
 }
 
-/// Sorts towers of a network by the order in the state folder, which is made if there is none.
-pub(super) fn sort(towers: &mut [Address], network: &str) -> Result<(), Failure> {
-    if towers.len() < 2 {
-        return Ok(());
-    }
-    let key = match state::home(state::variable) {
-        Some(folder) => match key_in(&folder, SystemTime::now())? {
-            (key, Ok(())) => key,
-            (key, Err(error)) => {
-                wrap::note(format_args!(
+/// Sorts towers of a network by the key in the state folder, which is made if there is none. Returns
+/// the key. It gives an order to the second towers, too.
+pub(super) fn sort(towers: &mut [Address], network: &str) -> Result<[u8; 16], Failure> {
+    let (key, trouble) = match state::home(state::variable) {
+        Some(folder) => {
+            let (key, written) = key_in(&folder, SystemTime::now())?;
+            let trouble = written.err().map(|error| {
+                format!(
                     "The order of first towers can't be kept in {} ({error}): another tower may be \
                      asked next time.",
                     folder.display()
-                ));
-                key
-            }
-        },
+                )
+            });
+            (key, trouble)
+        }
         None => {
-            wrap::note(
-                "There is no folder for state, so another tower may be asked next time: set HOME.",
-            );
-            fresh_key()?
+            let trouble =
+                "There is no folder for state, so another tower may be asked next time: set HOME.";
+            (fresh_key()?, Some(trouble.to_owned()))
         }
     };
+    if let Some(trouble) = trouble.filter(|_| towers.len() > 1) {
+        wrap::note(trouble);
+    }
     towers.sort_by_cached_key(|tower| place(&key, network, tower));
-    Ok(())
+    Ok(key)
 }
 
 /// Returns the key in a folder, or writes a new one. The second value is the result of writing.

@@ -61,6 +61,7 @@ impl Guest {
         let mut client = ClientConfig::new(access.first.clone());
         client.route = if access.is_direct { Route::Direct } else { Route::Stem };
         client.first_hop = access.first_hop();
+        client.order = Some(access.order);
         client.verify = options.verify;
         client.patient = options.is_patient;
         let seed = setup::fresh_seed()?;

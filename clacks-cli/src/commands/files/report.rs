@@ -409,17 +409,8 @@ pub(super) fn failure(error: JobError, access: &Access, until: u32, geometry: Ge
                 "{seen} of {needed} needed pieces{groups} were found, at {visited} of {known} towers"
             );
             let until = until_text(until);
-            let is_alone = known <= 1 && visited > 0;
-            match agreed {
-                0 if !is_alone => Failure::failed(format_args!(
-                    "The file may be gone: {found}, and no other tower could be asked. Try again. \
-                     It was put until {until}."
-                )),
-                0 => Failure::Gone(format!("The file is gone: {found}. It was put until {until}.")),
-                _ => Failure::Gone(format!(
-                    "The file is gone: {found}, and another tower agrees. It was put until {until}."
-                )),
-            }
+            let agrees = if agreed > 0 { ", and another tower agrees" } else { "" };
+            Failure::Gone(format!("The file is gone: {found}{agrees}. It was put until {until}."))
         }
         JobError::NotConfirmed { seen, needed } => access.not_confirmed(seen, needed),
         JobError::NotSeen => Failure::failed(
