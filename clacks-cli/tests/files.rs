@@ -141,10 +141,17 @@ impl Person {
         link
     }
 
-    /// Gets a file, which must be equal.
+    /// Gets a file, which must be equal. Under load, answers of towers may come too late, and the
+    /// command asks to try again.
     fn get(&self, tower: &str, link: &str, expected: &[u8]) {
         let name = format!("got-{}", expected.len());
-        let output = self.run(tower, &["get", link, "-f", "-o", &name]);
+        let deadline = Instant::now() + DEADLINE;
+        let output = loop {
+            let output = self.run(tower, &["get", link, "-f", "-o", &name]);
+            if !stderr(&output).contains("Try again") || Instant::now() > deadline {
+                break output;
+            }
+        };
         succeeded(&output);
         assert_eq!(stdout(&output), "");
         assert!(self.read(&name) == expected, "the content differs");
