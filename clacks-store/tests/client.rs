@@ -565,6 +565,25 @@ fn untimed(entries: &[(Tag, u32)]) -> Vec<Tag> {
 }
 
 #[test]
+fn junk_of_an_owner_of_the_keys_does_not_make_a_dying_file_look_healthy() {
+    let mut network = Network::of_stores(10);
+    let file = File::new(93, 1, HOUR + 24);
+    put(&mut network, &file);
+    (0..6).for_each(|number| network.kill(number));
+    let junk = network.add_fake(Conduct::Relay, &[]);
+    let keys = file.link.chunk_keys();
+    for index in 0..186 {
+        let chunk = seal(&keys, index, &[1; SHARD], &Path::default(), HOUR + 20, [9; 12]);
+        let store = address(6 + index as usize % 4);
+        network.publish(junk, &store, &chunk);
+    }
+    network.advance(Duration::from_secs(5));
+    let health = health(&mut network, 6, &file);
+    assert!(health.proved > 0 && health.proved < health.sampled, "{health:?}");
+    assert!(health.state != HealthState::Safe && health.alive < 0.6, "{health:?}");
+}
+
+#[test]
 fn a_file_of_which_nothing_is_proved_is_not_safe() {
     let mut network = Network::of_stores(1);
     let file = File::new(9, 1, HOUR + 24);

@@ -12,7 +12,7 @@ use clacks_proto::{
 };
 use clacks_store::protocol::{Body, Datagram, Outcome, Page, Tags};
 use clacks_store::{
-    Chunk, Client, ClientConfig, Group, GroupRoots, Job, JobEvent, Store, StoreConfig, Tag,
+    CHUNK, Chunk, Client, ClientConfig, Group, GroupRoots, Job, JobEvent, Store, StoreConfig, Tag,
     enable_client, enable_store,
 };
 
@@ -196,7 +196,7 @@ impl Fake {
             }
             (Body::Fetch(tags), None) if matches!(self.conduct, Conduct::Forge(_)) => {
                 for tag in tags.iter() {
-                    let mut chunk = [7; clacks_store::CHUNK];
+                    let mut chunk = [7; CHUNK];
                     chunk[..Tag::LEN].copy_from_slice(tag.bytes());
                     self.send(link, &Datagram { number, body: Body::Chunk(&chunk) }, now);
                 }
@@ -331,6 +331,17 @@ impl Network {
             Node::Fake(fake) => fake,
             _ => panic!("no fake"),
         }
+    }
+
+    /// Publishes a chunk from a fake at a store.
+    pub(crate) fn publish(&mut self, from: usize, store: &Address, chunk: &[u8; CHUNK]) {
+        let now = self.now;
+        let fake = self.fake(from);
+        fake.number += 1;
+        let bytes = Datagram { number: fake.number, body: Body::Publish(chunk) }.encode();
+        let peer = fake.tower.expand(store, now).unwrap();
+        fake.tower.datagram(To::Peer(peer), bytes, now).unwrap();
+        self.settle();
     }
 
     /// Adds a client. Returns its number.
