@@ -13,9 +13,9 @@ use crate::wire::{
     AnnounceFrame, Farewell, Frame, Hello, MessageFrame, RefusedReason, TransferId, VERSION, Window,
 };
 use crate::{
-    Action, Address, Allowance, Config, Datagrams, DefaultVerdict, EnqueueOptions, Event, Instant,
-    IoCause, Lifetime, LinkId, Message, MessageState, Nonce, Notice, Odds, OfferId, Screening,
-    Seed, SendRate, ShutdownProgress, StateMachine, To, Tower, Verdict, WakeupReason,
+    Action, Address, Allowance, Config, Datagrams, DefaultVerdict, Event, Instant, IoCause,
+    Lifetime, LinkId, Message, MessageState, Nonce, Notice, Odds, OfferId, Screening, Seed,
+    SendRate, ShutdownProgress, StateMachine, Tower, Verdict, WakeupReason,
 };
 
 /// The most steps of a run.
@@ -49,9 +49,7 @@ pub fn tower_events(input: &[u8]) {
 
 fn run(input: &[u8], is_traced: bool) -> Driver {
     let mut supply = Supply(input);
-    let mut config = config(&mut supply);
-    let has_options = set_rules(&mut config, &supply);
-    let mut driver = Driver::new(config, has_options, is_traced);
+    let mut driver = Driver::new(config(&mut supply), is_traced);
     for _ in 0..MAX_STEPS {
         if supply.0.is_empty() {
             break;
@@ -116,6 +114,7 @@ fn config(supply: &mut Supply<'_>) -> Config {
     };
     config.max_pending_notices = 16 + usize::from(small(0, 30));
     set_max_links(&mut config, supply);
+    set_rules(&mut config, supply);
     config
 }
 
@@ -143,25 +142,19 @@ fn set_max_links(config: &mut Config, supply: &mut Supply<'_>) {
     };
 }
 
-/// Makes the tower a guest, or gives it the rules of the original, by the last byte that is left,
-/// which is also one of the steps. Returns whether the application uses options: holds, lifetimes,
-/// and datagrams to peers. No input that is older than these settings has such a byte.
-fn set_rules(config: &mut Config, supply: &Supply<'_>) -> bool {
-    let Some(choice @ 221..=236) = supply.0.last() else { return false };
-    let choice = choice - 221;
-    config.is_guest = choice & 1 > 0;
-    if choice & 2 > 0 {
-        let original = Config::original();
-        config.odds = original.odds;
-        config.contact_rate = original.contact_rate;
-        config.newcomers = original.newcomers;
-        config.announced_friends = original.announced_friends;
-        (config.lifetime, config.max_lifetime) = (original.lifetime, original.max_lifetime);
-        config.hold_below = original.hold_below;
-        config.max_probe_backoff = original.max_probe_backoff;
-        config.max_busy_backoff = original.max_busy_backoff;
-    }
-    choice & 4 > 0
+/// Gives the tower the rules of the original, by the last byte that is left. The byte is one of the
+/// steps as well. No input that is older than this setting has such a byte there.
+fn set_rules(config: &mut Config, supply: &Supply<'_>) {
+    let Some(221..=236) = supply.0.last() else { return };
+    let original = Config::original();
+    config.odds = original.odds;
+    config.contact_rate = original.contact_rate;
+    config.newcomers = original.newcomers;
+    config.announced_friends = original.announced_friends;
+    (config.lifetime, config.max_lifetime) = (original.lifetime, original.max_lifetime);
+    config.hold_below = original.hold_below;
+    config.max_probe_backoff = original.max_probe_backoff;
+    config.max_busy_backoff = original.max_busy_backoff;
 }
 
 /// The epoch of links that never exist: no slot is used so often in one run.
@@ -193,8 +186,6 @@ fn address(number: u8) -> Address {
 /// The driver, the application and the peers of the tower.
 struct Driver {
     observer: Observer,
-    /// Whether the application uses holds, lifetimes, and datagrams to peers.
-    has_options: bool,
     now: Instant,
     offers: Vec<OfferId>,
     /// How many hellos were sent to the tower.
@@ -204,11 +195,10 @@ struct Driver {
 }
 
 impl Driver {
-    fn new(config: Config, has_options: bool, is_traced: bool) -> Self {
+    fn new(config: Config, is_traced: bool) -> Self {
         let tower = Tower::new(config, address(0), &Seed::from_u64(1)).unwrap();
         Self {
             observer: Observer::new(tower, is_traced),
-            has_options,
             now: Instant::ORIGIN,
             offers: Vec::new(),
             hellos: 0,
@@ -221,16 +211,7 @@ impl Driver {
         let (observer, now) = (&mut self.observer, self.now);
         let kind = supply.below(32);
         match kind {
-            0 | 1 => {
-                let mut options = EnqueueOptions::default();
-                if self.has_options {
-                    let [hold, lifetime] = [supply.byte(), supply.byte()]
-                        .map(|byte| Duration::from_millis(50 * u64::from(byte)));
-                    options.hold = hold;
-                    options.lifetime = Some(lifetime).filter(|lifetime| !lifetime.is_zero());
-                }
-                observer.enqueue(message(supply), options, now);
-            }
+            0 | 1 => observer.enqueue(message(supply), now),
             2 => observer.expand(&address(supply.below(8)), now),
             3 | 4 => observer.announce(&address(supply.below(8)), now),
             5 => observer.ignore(&address(supply.below(8)), now),
@@ -252,13 +233,7 @@ impl Driver {
                     && let Some(link) = self.link(supply)
                 {
                     let body = vec![count; 1 + usize::from(supply.below(60))];
-                    let mut to = To::Link(link);
-                    if self.has_options
-                        && let Some(peer) = self.observer.tower.find(&address(supply.below(8)))
-                    {
-                        to = To::Peer(peer.id);
-                    }
-                    self.observer.exchange_datagrams(to, body, self.now);
+                    self.observer.exchange_datagrams(link, body, self.now);
                 }
             }
             22..=24 => self.serve(usize::from(supply.byte()) + 1),

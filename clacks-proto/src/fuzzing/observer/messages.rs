@@ -104,9 +104,7 @@ impl Observer {
             let (transfer, is_retry) = (arrival.transfer, arrival.is_retry);
             let name = arrival.name;
             let fate = match arrival.content.clone() {
-                _ if arrival.is_from_ignored || !step.was_running || self.config.is_guest => {
-                    Fate::NotTaken
-                }
+                _ if arrival.is_from_ignored || !step.was_running => Fate::NotTaken,
                 // A guest is not learned.
                 None if self.links[link].hello.is_some_and(|hello| hello.is_guest) => {
                     Fate::NotTaken

@@ -18,10 +18,9 @@ use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 
 use crate::{
-    Action, Address, CloseMode, CloseReason, Config, EnqueueError, EnqueueOptions, Event,
-    HeldMessage, Instant, IoCause, LinkId, LinkInfo, Message, MessageId, MessageState, Nonce,
-    OfferId, Peer, Screening, ShutdownProgress, StateMachine, Status, To, Tower, Verdict,
-    WakeupReason,
+    Action, Address, CloseMode, CloseReason, Config, EnqueueError, Event, HeldMessage, Instant,
+    IoCause, LinkId, LinkInfo, Message, MessageId, MessageState, Nonce, OfferId, Peer, Screening,
+    ShutdownProgress, StateMachine, Status, Tower, Verdict, WakeupReason,
 };
 use frames::{Sent, Taken};
 use messages::{Copied, Offer};
@@ -304,7 +303,7 @@ impl Observer {
         self.apply(now, step, |tower, _| tower.handle(event, now));
     }
 
-    pub(super) fn enqueue(&mut self, message: Message, options: EnqueueOptions, now: Instant) {
+    pub(super) fn enqueue(&mut self, message: Message, now: Instant) {
         let (len, copy) = (message.len(), message.clone());
         let usage = self.tower.queue_usage();
         let share = |whole: usize| whole * usize::from(self.config.local_share) / 100;
@@ -314,7 +313,7 @@ impl Observer {
         let unpolled = self.told.most_unpolled_bytes();
         let is_running = self.is_running;
         let result = self.apply(now, Step::default(), |tower, step| {
-            let result = tower.enqueue_with(message, options, now);
+            let result = tower.enqueue(message, now);
             step.entering.extend(result.as_ref().ok().map(|nonce| (*nonce, copy.clone())));
             result
         });
@@ -366,11 +365,13 @@ impl Observer {
         assert_eq!(result, was_ignored);
     }
 
-    /// Sends a datagram, and takes one that came in.
-    pub(super) fn exchange_datagrams(&mut self, to: To, body: Vec<u8>, now: Instant) {
+    /// Sends a datagram on a link, and takes one that came in.
+    pub(super) fn exchange_datagrams(&mut self, link: LinkId, body: Vec<u8>, now: Instant) {
         let copy = body.clone();
-        let sent = self.apply(now, Step::default(), |tower, _| tower.datagram(to, body, now));
-        if let Ok(link) = sent
+        let sent = self.apply(now, Step::default(), |tower, _| {
+            tower.datagram(crate::To::Link(link), body, now)
+        });
+        if sent.is_ok()
             && let Some(link) = self.links.iter_mut().find(|record| record.id == link)
         {
             link.datagrams.push_back(copy);
