@@ -179,8 +179,8 @@ pub(crate) enum Verb {
     /// dials others again and again. In the same run the same bytes go through bare rustls over
     /// blocking sockets, and through the sockets alone.
     ///
-    /// The candidates take turns, so other load affects all of them equally. Compare the ratios. The
-    /// benchmark takes about two minutes, and a tenth of that with --quick.
+    /// The candidates take turns, so other load affects all of them equally. Compare the ratios.
+    /// The benchmark takes about two minutes, and a tenth of that with --quick.
     Bench(BenchArgs),
     /// Found a private network, which others join by invitation
     Network(network::NetworkArgs),
@@ -344,8 +344,8 @@ pub(crate) struct HttpArgs {
     ///
     /// On a terminal the start prints the address of the page with a token. Elsewhere it prints the
     /// address, and the file that has the token. The page shows no message bodies and cannot change
-    /// anything. /metrics has the counters for Prometheus, and /healthz answers `ok` while the tower
-    /// makes progress.
+    /// anything. /metrics has the counters for Prometheus, and /healthz answers `ok` while the
+    /// tower makes progress.
     #[arg(long, value_name = "IP:PORT", value_parser = value_parser::http)]
     pub(crate) http: Option<SocketAddr>,
     /// A name of the page, if other machines reach it. May be given several times

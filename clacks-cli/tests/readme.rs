@@ -203,17 +203,8 @@ fn puts_and_gets(towers: [&str; 3], put: &str, get: &str, deadline: Instant) -> 
     std::fs::write(person.home.join("photo.jpg"), &photo).unwrap();
     let run = |line: &str| {
         let mut shell = person.shell(line);
-        let mut command = shell.current_dir(&person.home).spawn().unwrap();
-        while command.try_wait().unwrap().is_none() {
-            if Instant::now() > deadline {
-                command.kill().unwrap();
-                panic!("{line} does not end");
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        let output = command.wait_with_output().unwrap();
-        assert!(output.status.success(), "{line}: {output:?}");
-        String::from_utf8(output.stdout).unwrap()
+        let command = shell.current_dir(&person.home).spawn().unwrap();
+        String::from_utf8(finish(command, line, deadline)).unwrap()
     };
     let link = run(&with_ports(put));
     assert!(link.starts_with("clacks1"), "{link}");
@@ -221,10 +212,23 @@ fn puts_and_gets(towers: [&str; 3], put: &str, get: &str, deadline: Instant) -> 
     let person = &machines[3];
     let get = with_ports(get).replace("LINK", link.trim());
     let mut shell = person.shell(&get);
-    let output = shell.current_dir(&person.home).output().unwrap();
-    assert!(output.status.success(), "{get}: {output:?}");
+    finish(shell.current_dir(&person.home).spawn().unwrap(), &get, deadline);
     assert!(std::fs::read(person.home.join("copy.jpg")).unwrap() == photo);
     true
+}
+
+/// Waits for the end of a command, which must succeed. Returns its standard output.
+fn finish(mut command: Child, line: &str, deadline: Instant) -> Vec<u8> {
+    while command.try_wait().unwrap().is_none() {
+        if Instant::now() > deadline {
+            command.kill().unwrap();
+            panic!("{line} does not end");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let output = command.wait_with_output().unwrap();
+    assert!(output.status.success(), "{line}: {output:?}");
+    output.stdout
 }
 
 /// Runs the lines of two machines. Returns false if another program has taken a port.
@@ -264,16 +268,7 @@ fn runs(block: &str, deadline: Instant) -> bool {
         // The person pastes the line of the invitation.
         let mut command = shell.stdin(Stdio::piped()).spawn().unwrap();
         std::io::Write::write_all(&mut command.stdin.take().unwrap(), &last).unwrap();
-        while command.try_wait().unwrap().is_none() {
-            if Instant::now() > deadline {
-                command.kill().unwrap();
-                panic!("{line} does not end");
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        let output = command.wait_with_output().unwrap();
-        assert!(output.status.success(), "{line}: {output:?}");
-        last = output.stdout;
+        last = finish(command, &line, deadline);
     }
     assert_eq!(String::from_utf8(last).unwrap(), "Hello Anna!\n");
     true

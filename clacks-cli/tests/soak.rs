@@ -1,5 +1,5 @@
-//! A tower under a supervisor for an hour: its outputs are not read, it is reloaded each minute, and
-//! it is killed and started again. Ignored by default:
+//! A tower under a supervisor for an hour: its outputs are not read, it is reloaded each minute,
+//! and it is killed and started again. Ignored by default:
 //!
 //!   CLACKS_SOAK_MINUTES=60 cargo test -p clacks-cli --test soak -- --ignored --nocapture
 #![cfg(target_os = "linux")]

@@ -186,8 +186,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Whether the application sees messages before they are queued. Default: off.
     pub screening: Screening,
-    /// Screens only messages of the kind bytes with a body of this length. Others are queued as they
-    /// come, and screening costs them nothing. `None` screens all. Default: `None`.
+    /// Screens only messages of the kind bytes with a body of this length. Others are queued as
+    /// they come, and screening costs them nothing. `None` screens all. Default: `None`.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub screened_len: Option<usize>,
     /// Whether datagrams are exchanged. Default: off.

@@ -12,7 +12,8 @@ use crate::merkle::{self, Node, Tree};
 pub enum RestoreError {
     /// There are fewer different shards than the group has data shards.
     TooFew,
-    /// The shards are proved, but are no code word. The client that put the file made it unreadable.
+    /// The shards are proved, but are no code word. The client that put the file made it
+    /// unreadable.
     Inconsistent,
 }
 

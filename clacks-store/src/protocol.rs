@@ -12,9 +12,9 @@
 //! | 04 | peers | cursor (4) | 85 towers: next cursor (4), 0 at the end; towers known (4); count (1), at most 40 addresses |
 //! | 05 | relay | hops to go (1), target address or absent, the operation and the fields of another request | the answer to that request, or 86 lost |
 //!
-//! The outcome of a publish is 0 if the chunk is queued, 1 if there is no room, 2 if the hour or the
-//! id is wrong, 3 if the link has used up its rate, and 4 if the hour is further ahead than so full
-//! a queue takes.
+//! The outcome of a publish is 0 if the chunk is queued, 1 if there is no room, 2 if the hour or
+//! the id is wrong, 3 if the link has used up its rate, and 4 if the hour is further ahead than so
+//! full a queue takes.
 //!
 //! A relay has at most 8 hops to go. A tower that gets more than 1 passes the request on with one
 //! hop less. The next tower is drawn for each inbound edge, and stays the same for some minutes. A

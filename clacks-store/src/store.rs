@@ -196,8 +196,8 @@ impl<M: StateMachine> Store<M> {
         }
     }
 
-    /// Returns whether the lifetime of a chunk ends long before its hour does. Each tower that hands
-    /// a message over can shorten its lifetime.
+    /// Returns whether the lifetime of a chunk ends long before its hour does. Each tower that
+    /// hands a message over can shorten its lifetime.
     fn ends_early(&self, chunk: &Chunk<'_>, end: Instant) -> bool {
         let hour_ends = (u64::from(chunk.until()) + 1) * HOUR;
         let rest = Duration::from_secs(hour_ends.saturating_sub(self.unix_now()));
@@ -564,11 +564,13 @@ impl<M: StateMachine> Store<M> {
     fn list_towers(&mut self, link: LinkId, number: u32, cursor: u32) {
         let len = u32::try_from(MAX_LEN).unwrap_or(u32::MAX);
         let peers = self.inner.tower().datagram_peers(len);
-        let mut addresses: Vec<_> = peers.map(|peer| peer.address.clone()).collect();
-        let known = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
-        let first = addresses.len().min(cursor as usize);
-        addresses.drain(..first);
-        addresses.truncate(MAX_TOWERS);
+        let (mut known, mut addresses) = (0u32, Vec::new());
+        for peer in peers {
+            if known >= cursor && addresses.len() < MAX_TOWERS {
+                addresses.push(peer.address.clone());
+            }
+            known = known.saturating_add(1);
+        }
         let next = cursor.saturating_add(u32::try_from(addresses.len()).unwrap_or(u32::MAX));
         let next = if next < known { next } else { 0 };
         self.send(link, number, &Body::Towers { next, known, addresses });
@@ -615,8 +617,8 @@ impl<M: StateMachine> Store<M> {
         }
     }
 
-    /// Gives a chunk to a tower that is drawn, or queues it here. In a small network this tower must
-    /// have no fewer chunks than the others, since each of them may be lost.
+    /// Gives a chunk to a tower that is drawn, or queues it here. In a small network this tower
+    /// must have no fewer chunks than the others, since each of them may be lost.
     fn scatter(&mut self, link: LinkId, number: u32, request: &Body<'_>) {
         if self.draw.one_in(self.config.unheld) {
             return self.carry_out(link, number, request, Duration::ZERO);
@@ -711,7 +713,8 @@ impl<M: StateMachine> Store<M> {
         Some((link, number))
     }
 
-    /// Lets a request wait if it needs a dial and no dial may be made now. Returns whether it waits.
+    /// Lets a request wait if it needs a dial and no dial may be made now. Returns whether it
+    /// waits.
     fn postpone(&mut self, link: LinkId, number: u32, request: &Body<'_>, to: &Address) -> bool {
         let of_link = self.postponed.iter().filter(|it| it.asker == link).count();
         let has_place = of_link < MAX_POSTPONED / 4 && self.postponed.len() < MAX_POSTPONED;

@@ -744,8 +744,8 @@ fn the_same_seed_gives_the_same_events() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
-    /// The promise of the client: a get ends with the file if enough pieces can be reached, whatever
-    /// other towers do, and with an error else.
+    /// The promise of the client: a get ends with the file if enough pieces can be reached,
+    /// whatever other towers do, and with an error else.
     #[test]
     fn a_get_ends_with_the_file_or_an_error(
         shards in 1u32..120,

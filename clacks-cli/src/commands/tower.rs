@@ -322,7 +322,8 @@ impl<M: StateMachine + Send + 'static> Session<M> {
         self.on_ready();
     }
 
-    /// Applies a new certificate and a new list of revoked members. Returns whether one has changed.
+    /// Applies a new certificate and a new list of revoked members. Returns whether one has
+    /// changed.
     fn renew(&mut self) -> bool {
         let (Some(renew), expiry) = &mut self.renewal else { return false };
         match renew(&self.tower.handle) {

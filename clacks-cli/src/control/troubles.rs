@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::output::{Entry, Output, rfc3339};
 
-/// The maximum number of troubles of familiar peers, and of troubles of strangers. The oldest one is
-/// dropped.
+/// The maximum number of troubles of familiar peers, and of troubles of strangers. The oldest one
+/// is dropped.
 const CAPACITY: usize = 16;
 
 /// The maximum number of familiar peers. The value is a guess.
@@ -117,7 +117,8 @@ impl Troubles {
     }
 }
 
-/// Returns whether a person could do something about the reason. Most links close without a trouble.
+/// Returns whether a person could do something about the reason. Most links close without a
+/// trouble.
 pub(crate) fn is_actionable(reason: CloseReason) -> bool {
     matches!(
         reason,

@@ -39,8 +39,8 @@ impl SuspendableTower {
         Self { handle, notices, driver, records, _network: network }
     }
 
-    /// Runs the driver until a condition holds. Fails if the tower closes a link. Dials of peers that
-    /// do not listen may fail.
+    /// Runs the driver until a condition holds. Fails if the tower closes a link. Dials of peers
+    /// that do not listen may fail.
     fn run_until(&mut self, what: &str, mut condition: impl FnMut(&Tower, &Records) -> bool) {
         let Self { handle, notices, driver, records, .. } = self;
         poll_until(what, || {

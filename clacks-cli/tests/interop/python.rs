@@ -47,8 +47,8 @@ fn no_message_is_lost(cuts: &str, wanted: &[(&str, usize)]) {
         }
     }
     let mut peer = Peer::start(cuts, &addresses);
-    // If the first link to the peer was cut, the peer is lost. A tower without messages tries it again
-    // a minute later, at its heartbeat.
+    // If the first link to the peer was cut, the peer is lost. A tower without messages tries it
+    // again a minute later, at its heartbeat.
     for number in 0..MESSAGES {
         towers[number % 3].say(&format!("enqueue {}", text(number)));
         towers[number % 3].wait_for("message_queued", |_| true);

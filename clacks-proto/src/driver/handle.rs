@@ -270,8 +270,8 @@ impl<M: StateMachine + Send + 'static> Handle<M> {
         (self.shared.wake)();
     }
 
-    /// Wakes the driver, and waits until it has polled all queued actions. Returns `false` after the
-    /// end of the driver.
+    /// Wakes the driver, and waits until it has polled all queued actions. Returns `false` after
+    /// the end of the driver.
     ///
     /// A driver that hangs never completes the wait, so a watchdog can detect it.
     pub fn next_turn(&self) -> Wait<bool> {

@@ -207,8 +207,8 @@ impl TlsSession {
         !core::mem::replace(&mut self.end_reported, true)
     }
 
-    /// Verifies the certificate of the other side again, by other roots. Fails before the end of the
-    /// handshake, because the earlier rules apply to it.
+    /// Verifies the certificate of the other side again, by other roots. Fails before the end of
+    /// the handshake, because the earlier rules apply to it.
     pub(super) fn verify(&self, roots: &Roots) -> Result<(), TlsFailure> {
         match self.stage {
             Stage::Handshaking => Err(TlsFailure::Other),

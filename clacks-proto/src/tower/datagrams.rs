@@ -113,7 +113,8 @@ impl Tower {
         Ok(link)
     }
 
-    /// Returns the alive peers that take datagrams of `len` bytes, as they said in their last hello.
+    /// Returns the alive peers that take datagrams of `len` bytes, as they said in their last
+    /// hello.
     pub fn datagram_peers(&self, len: u32) -> impl Iterator<Item = DatagramPeer<'_>> {
         self.peers.iter().filter_map(move |(id, peer)| datagram_peer(id, peer, len))
     }

@@ -221,7 +221,7 @@ pub struct Progress {
     pub visited: u32,
     /// The towers known.
     pub known: u32,
-    /// The expected time to the end of this phase, if it can be told.
+    /// The expected time to the end of this phase. `None` while it is unknown.
     pub remaining: Option<Duration>,
 }
 

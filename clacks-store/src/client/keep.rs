@@ -210,8 +210,8 @@ impl Active {
         groups.min_by(f64::total_cmp)
     }
 
-    /// Returns the share of each group that towers list, and that share times what they prove of the
-    /// sample.
+    /// Returns the share of each group that towers list, and that share times what they prove of
+    /// the sample.
     fn shares(&self, which: Which, visited: f64) -> Vec<(AliveShare, AliveShare)> {
         let is_out = |tower| self.is_out(tower);
         let seen = match which {

@@ -6,7 +6,8 @@
 //! 1. [`Client::start`].
 //! 2. Wait until [`Client::has_event`], for example with `handle.wait` of a driver. Call
 //!    [`Client::poll_event`] until it returns `None`.
-//! 3. [`JobEvent`] says what each event asks for: [`Client::proceed`], [`Client::supply`] or nothing.
+//! 3. [`JobEvent`] says what each event asks for: [`Client::proceed`], [`Client::supply`] or
+//!    nothing.
 //!
 //! The client need not be polled at fixed times: its timers are part of
 //! [`next_wakeup`](StateMachine::next_wakeup).

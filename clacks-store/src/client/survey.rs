@@ -237,8 +237,8 @@ impl Survey {
         self.has_lost_peers = true;
     }
 
-    /// Returns whether to ask the first hop for the towers that it knows: the last hop does not name
-    /// itself.
+    /// Returns whether to ask the first hop for the towers that it knows: the last hop does not
+    /// name itself.
     pub(crate) fn wants_near(&self) -> bool {
         matches!(self.near, Near::Unknown) && (!self.knows_no_tower() || self.has_lost_peers)
     }

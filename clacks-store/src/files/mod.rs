@@ -2,8 +2,8 @@
 //!
 //! - [`Source`] reads a file that is put. The first pass computes the root of each group, and so
 //!   the link. The second pass reads one group at a time, and compares it with the first pass.
-//! - [`PartFile`] is a log of proved shards on disk. A client that is interrupted continues with it.
-//!   [`PartFile::content`] restores the file from it, one group at a time.
+//! - [`PartFile`] is a log of proved shards on disk. A client that is interrupted continues with
+//!   it. [`PartFile::content`] restores the file from it, one group at a time.
 //! - [`NewFile`] is an output that appears under its name when it is complete.
 //!
 //! All three hold one group in memory, at most 512 shards with the tables of the code: about

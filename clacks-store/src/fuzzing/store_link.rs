@@ -7,8 +7,8 @@ use crate::content::FileHeader;
 use crate::geometry::Geometry;
 use crate::link::{KeepLink, ReadLink};
 
-/// Checks that a link is written as it is read, in lower case, that a keep link is made from it, and
-/// that the header of a file is written as it is read and has a safe name.
+/// Checks that a link is written as it is read, in lower case, that a keep link is made from it,
+/// and that the header of a file is written as it is read and has a safe name.
 pub fn store_link(input: &[u8]) {
     if let Ok(text) = core::str::from_utf8(input) {
         if let Ok(link) = text.parse::<ReadLink>() {

@@ -64,12 +64,11 @@ pub struct StoreConfig {
     /// The most requests of others that wait for their answers. One peer may have a quarter, and so
     /// may all guests of one address group. Default: 4 096 (guess).
     pub max_relayed: usize,
-    /// The most bytes of datagrams that wait for a link to others. One link may have as many as stay
-    /// free.
-    /// Default: 4 MiB (a client has at most 128 chunks under way, which are 1.5 MB).
+    /// The most bytes of datagrams that wait for a link to others. One link may have as many as
+    /// stay free. Default: 4 MiB (a client has at most 128 chunks under way, which are 1.5 MB).
     pub max_waiting: usize,
-    /// How many bytes of datagrams are sent at once, and then each second. Guests get a quarter while
-    /// peers wait, and address groups take turns. Default: 8 MiB and 8 MiB.
+    /// How many bytes of datagrams are sent at once, and then each second. Guests get a quarter
+    /// while peers wait, and address groups take turns. Default: 8 MiB and 8 MiB.
     pub egress: Rate,
     /// How many dials for others are made at once, and then each second. Those links are at most a
     /// quarter of all. Lists and fetches wait for up to 10 seconds for their dial. Default: 64 and

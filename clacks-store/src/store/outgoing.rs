@@ -42,8 +42,9 @@ pub(super) struct LinkState {
 
 /// The links of a store, with what waits for them.
 ///
-/// A link with something to send and with room is ready. Ready links take turns: guests get a quarter
-/// while peers wait, then the group that has been sent least, then its link that has been sent least.
+/// A link with something to send and with room is ready. Ready links take turns: guests get a
+/// quarter while peers wait, then the group that has been sent least, then its link that has been
+/// sent least.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
     links: BTreeMap<LinkId, LinkState>,
@@ -127,7 +128,8 @@ impl Outgoing {
     ) -> bool {
         let len = len(&waiting);
         let Some(state) = self.links.get_mut(&link) else { return false };
-        // A link has at most as much as stays free, so links that do not read leave room for others.
+        // A link has at most as much as stays free, so links that do not read leave room for
+        // others.
         let fits = state.waiting.len() < MAX_WAITING_ITEMS
             && (state.bytes + len) + (self.bytes + len) <= max_bytes;
         if !fits {

@@ -41,8 +41,8 @@ struct Content {
     since: SystemTime,
 }
 
-/// Sorts towers of a network by the key in the state folder, which is made if there is none. Returns
-/// the key. It gives an order to the second towers, too.
+/// Sorts towers of a network by the key in the state folder, which is made if there is none.
+/// Returns the key. It gives an order to the second towers, too.
 pub(super) fn sort(towers: &mut [Address], network: &str) -> Result<[u8; 16], Failure> {
     let (key, trouble) = match state::home(state::variable) {
         Some(folder) => {
