@@ -76,6 +76,8 @@ impl ClientNode {
                     return;
                 }
                 if !put.is_done {
+                    let why = "the file was not put".to_owned();
+                    self.files.change_job(self.number, |record| record.why = Some(why));
                     return;
                 }
                 Job::Get { link, proved: Vec::new() }
@@ -111,7 +113,7 @@ impl ClientNode {
                 }
             }
             JobEvent::Put(_) => {
-                self.end(true);
+                self.end(true, None);
                 if files.section.keep {
                     let link = file.link.keep();
                     self.client.start(Job::Keep(link), self.now);
@@ -119,18 +121,20 @@ impl ClientNode {
             }
             JobEvent::Got => {
                 let is_right = self.is_right();
-                self.end(is_right);
+                let why = (!is_right).then(|| "the content is wrong".to_owned());
+                self.end(is_right, why);
             }
-            JobEvent::Failed(_) => self.end(false),
+            JobEvent::Failed(error) => self.end(false, Some(error.to_string())),
             _ => {}
         }
     }
 
-    fn end(&mut self, is_done: bool) {
+    fn end(&mut self, is_done: bool, why: Option<String>) {
         self.pieces.clear();
         let now = self.now;
         self.files.change_job(self.number, |record| {
             record.ended.get_or_insert(now);
+            record.why = why;
             record.is_done |= is_done;
         });
     }
