@@ -196,7 +196,7 @@ impl Surveys {
 #[cfg(test)]
 mod tests {
     use clacks_store::protocol::Tags;
-    use clacks_store::{Secret, seal, SHARD, Path};
+    use clacks_store::{Path, SHARD, Secret, seal};
 
     use super::*;
 

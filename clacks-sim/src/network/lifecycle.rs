@@ -144,7 +144,9 @@ impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
     fn new_machine(&mut self, tower: TowerId, life: u32) -> Option<Machine<M>> {
         let plan = Arc::clone(&self.plan);
         let role = plan.roles.of(tower);
-        if let Some(files) = plan.files.as_ref().filter(|files| role.is_none() || files.is_spy(tower)) {
+        if let Some(files) =
+            plan.files.as_ref().filter(|files| role.is_none() || files.is_spy(tower))
+        {
             return self.new_file_node(&plan, files, tower, life);
         }
         let config = role.map_or(&plan.config, |role| &role.config);
