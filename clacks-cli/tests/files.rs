@@ -295,7 +295,8 @@ fn a_listener_gets_a_file_that_no_tower_lists() {
         let output = person.run(network.address(5), &["get", &link, "-o", "copy"]);
         failed(&output, 4, "no tower with a store");
         let listen = ["get", "--listen", "--json", &control];
-        let output = person.run("", &[&listen[..], &[&link, "-o", "copy"]].concat());
+        let get = [&listen[..], &[&link, "-o", "copy"]].concat();
+        let output = common::run_to_deadline(person.command("", &get));
         succeeded(&output);
         assert!(person.read("copy") == content);
         let events = events(&output);
