@@ -29,12 +29,12 @@ mod store;
 
 pub use chunk::{CHUNK, Chunk, OpenedChunk, Tag, seal};
 pub use client::{
-    Client, ClientConfig, FirstHop, Health, HealthState, Job, JobError, JobEvent, Phase, Progress,
-    PutReport, Repair, Route, enable_client,
+    Client, ClientConfig, FirstHop, Health, HealthState, Job, JobError, JobEvent, Listener, Phase,
+    Progress, PutReport, Repair, Route, enable_client,
 };
 pub use code::{Group, GroupRoots, RestoreError};
 pub use content::{FileHeader, HeaderError, MAX_NAME, apply_cipher};
-pub use estimate::{Forecast, NetworkEstimate, Refusal};
+pub use estimate::{Forecast, ListeningForecast, NetworkEstimate, Refusal};
 pub use geometry::{Geometry, GeometryError, MAX_GROUP, MAX_GROUPS, SHARD};
 pub use keys::{ChunkKeys, KeepSecret, Secret};
 pub use link::{FileId, KeepLink, LinkError, ReadLink};

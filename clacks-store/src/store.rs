@@ -985,8 +985,8 @@ fn chunk_of(message: &Message) -> Option<Chunk<'_>> {
     if is_long_as_chunk(message) { Chunk::parse(message.body()) } else { None }
 }
 
-/// Returns the tag of a message if it is a chunk.
-fn likely_tag(message: &Message) -> Option<Tag> {
+/// Returns the tag of a message if it may be a chunk.
+pub(crate) fn likely_tag(message: &Message) -> Option<Tag> {
     let tag = message.body().first_chunk().filter(|_| is_long_as_chunk(message));
     tag.map(|tag| Tag::new(*tag))
 }

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use clacks_proto::{Message, StateMachine};
 use clacks_store::{
-    Chunk, ClientConfig, FirstHop, Health, HealthState, Job, JobError, JobEvent, Path, Phase,
-    Refusal, Route, SHARD, StoreConfig, Tag, seal,
+    Chunk, ClientConfig, FirstHop, Health, HealthState, Job, JobError, JobEvent, Listener, Path,
+    Phase, Refusal, Route, SHARD, StoreConfig, Tag, seal,
 };
 use network::{Conduct, File, HOUR, Network, UNIX, address, config};
 
@@ -791,4 +792,87 @@ proptest! {
             prop_assert!(is_expected, "{error:?}");
         }
     }
+}
+
+/// Starts to listen at a store. What the store holds already counts.
+fn listen(network: &mut Network, at: usize, file: &File, proved: Vec<u32>) {
+    let mut listener = Listener::new(&file.link, proved);
+    let held: Vec<_> = network.store(at).tower().peek().collect();
+    network.heard.extend(held.iter().filter_map(|held| listener.take(&held.message)));
+    network.listener = Some((at, listener));
+}
+
+fn listener(network: &Network) -> &Listener {
+    &network.listener.as_ref().unwrap().1
+}
+
+#[test]
+fn a_listener_collects_a_file_without_a_request() {
+    let mut settings = StoreConfig::default();
+    settings.hold = Duration::from_secs(20);
+    let mut network = Network::of_stores_with(8, &config(), &settings);
+    let (file, other) = (File::new(93, 1, HOUR + 24), File::new(40, 2, HOUR + 24));
+    put(&mut network, &file);
+    put(&mut network, &other);
+    network.advance(Duration::from_secs(300));
+    let counts = |network: &mut Network| {
+        let of = |number| {
+            let stats = network.store(number).stats();
+            (stats.listed, stats.fetched, stats.relayed)
+        };
+        (0..8).map(of).collect::<Vec<_>>()
+    };
+    let before = counts(&mut network);
+    let received = |network: &mut Network| network.store(7).tower().stats().received;
+    let first = received(&mut network);
+    network.advance(Duration::from_secs(300));
+    let rate = (received(&mut network) - first) as f64 / 300.0;
+    let held = network.store(7).tower().peek().count() as f64;
+    let interval = Duration::from_secs_f64(7.0 * held / rate);
+    assert!(interval > settings.hold * 7, "{interval:?}");
+
+    listen(&mut network, 7, &file, Vec::new());
+    let start = network.now;
+    let day = Duration::from_secs(86_400);
+    let forecast = listener(&network).forecast(interval, day);
+    let progress = listener(&network).progress();
+    assert_eq!((progress.phase, progress.needed), (Phase::Listening, 93));
+    assert_eq!(forecast.pieces + progress.pieces, 93);
+    while !listener(&network).is_complete() {
+        network.advance(Duration::from_secs(1));
+        assert!(network.now < start + day, "{:?}", listener(&network));
+    }
+    let time = network.now.duration_since(start);
+    assert!(time > forecast.time / 2 && time < forecast.time_p99 * 2, "{time:?}: {forecast:?}");
+    assert_eq!(network.heard.len(), 93, "no more pieces are taken than are needed");
+    assert_eq!(listener(&network).forecast(interval, day).time_p99, Duration::ZERO);
+    assert_eq!(counts(&mut network), before, "no store was asked");
+    let pieces = std::mem::take(&mut network.heard);
+    let outcomes = network::Outcomes { pieces, ..Default::default() };
+    outcomes.assert_has(&file);
+
+    // With the pieces that are there, nothing is left to do.
+    let proved = outcomes.pieces.iter().map(|(piece, _)| piece.index()).collect();
+    listen(&mut network, 7, &file, proved);
+    assert!(listener(&network).is_complete() && network.heard.is_empty());
+}
+
+#[test]
+fn a_listener_takes_no_piece_that_is_not_proved() {
+    let file = File::new(93, 1, HOUR + 24);
+    let mut listener = Listener::new(&file.link, []);
+    let keys = file.link.chunk_keys();
+    // An owner of the keep link can seal other bytes.
+    let forged = seal(&keys, 3, &[1; SHARD], &Path::default(), HOUR + 20, [9; 12]);
+    assert!(listener.take(&Message::bytes(&forged[..])).is_none());
+    let shard: &[u8; SHARD] = file.groups[0].shards()[3].as_slice().try_into().unwrap();
+    let path = file.roots.path(&file.groups[0], 3);
+    let right = seal(&keys, 3, shard, &path, HOUR + 20, [9; 12]);
+    let mut changed = right.clone();
+    changed[500] ^= 1;
+    assert!(listener.take(&Message::bytes(&changed[..])).is_none());
+    assert!(listener.take(&Message::bytes(&right[1..])).is_none());
+    let (piece, _) = listener.take(&Message::bytes(&right[..])).unwrap();
+    assert_eq!((piece.index(), listener.progress().pieces), (3, 1));
+    assert!(listener.take(&Message::bytes(&right[..])).is_none(), "the piece is known");
 }

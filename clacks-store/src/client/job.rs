@@ -199,6 +199,8 @@ pub enum Phase {
     Visiting,
     /// Another first hop is asked what the network holds.
     Verifying,
+    /// Pieces are taken from the messages of a tower: see [`Listener`](crate::Listener).
+    Listening,
     /// The job waits for its next check.
     Waiting,
 }

@@ -17,6 +17,7 @@ mod collector;
 mod get;
 mod job;
 mod keep;
+mod listener;
 mod publisher;
 mod put;
 mod requests;
@@ -43,6 +44,7 @@ use active::Active;
 use requests::{Failure, Requests};
 
 pub use job::{Health, HealthState, Job, JobError, JobEvent, Phase, Progress, PutReport, Repair};
+pub use listener::Listener;
 
 /// The stream of random words of a client. A tower with the same seed has other streams.
 const STREAM: u64 = 0x636C_6965_6E74;

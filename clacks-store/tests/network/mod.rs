@@ -12,8 +12,8 @@ use clacks_proto::{
 };
 use clacks_store::protocol::{Body, Datagram, Outcome, Page, Tags};
 use clacks_store::{
-    CHUNK, Chunk, Client, ClientConfig, Group, GroupRoots, Job, JobEvent, Store, StoreConfig, Tag,
-    enable_client, enable_store,
+    CHUNK, Chunk, Client, ClientConfig, Group, GroupRoots, Job, JobEvent, Listener, OpenedChunk,
+    Store, StoreConfig, Tag, enable_client, enable_store,
 };
 
 /// The Unix hour at the origin of all clocks, which is half past it.
@@ -267,12 +267,24 @@ pub(crate) struct Network {
     /// The nodes that were killed.
     pub(crate) dead: BTreeSet<usize>,
     pub(crate) notices: Vec<(usize, Notice)>,
+    /// Takes pieces from the messages that a node receives.
+    pub(crate) listener: Option<(usize, Listener)>,
+    /// The pieces that it took.
+    pub(crate) heard: Vec<(OpenedChunk, [u8; 32])>,
 }
 
 impl Network {
     pub(crate) fn new() -> Self {
         let (ends, dead) = (BTreeMap::new(), BTreeSet::new());
-        Self { nodes: Vec::new(), now: Instant::ORIGIN, ends, dead, notices: Vec::new() }
+        Self {
+            nodes: Vec::new(),
+            now: Instant::ORIGIN,
+            ends,
+            dead,
+            notices: Vec::new(),
+            listener: None,
+            heard: Vec::new(),
+        }
     }
 
     /// Returns a network of stores that know each other.
@@ -437,7 +449,15 @@ impl Network {
                 }
                 self.nodes[node].handle(Event::Closed { link }, self.now);
             }
-            Action::Notify(notice) => self.notices.push((node, notice)),
+            Action::Notify(notice) => {
+                if let (Some((at, listener)), Notice::MessageReceived { message, .. }) =
+                    (&mut self.listener, &notice)
+                    && *at == node
+                {
+                    self.heard.extend(listener.take(message));
+                }
+                self.notices.push((node, notice));
+            }
             _ => {}
         }
     }
@@ -520,7 +540,7 @@ impl Network {
 pub(crate) struct Outcomes {
     pub(crate) forecast: Option<clacks_store::Forecast>,
     pub(crate) groups: u32,
-    pub(crate) pieces: Vec<(clacks_store::OpenedChunk, [u8; 32])>,
+    pub(crate) pieces: Vec<(OpenedChunk, [u8; 32])>,
     pub(crate) republished: u32,
     pub(crate) last: Option<JobEvent>,
 }

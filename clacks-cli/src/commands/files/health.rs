@@ -23,7 +23,7 @@ pub(crate) fn run(args: &HealthArgs) -> Result<(), Failure> {
     guest.begin(Job::Health(link.clone()))?;
     let health = loop {
         let step = guest.next()?;
-        report.progress(&guest)?;
+        report.progress(&guest.progress())?;
         match step {
             Step::Event(JobEvent::Checked(health)) => break health,
             Step::Event(JobEvent::Failed(error)) => {

@@ -34,7 +34,7 @@ pub(super) fn stay(
     report.line("Keeping the file until Ctrl-C.");
     loop {
         let step = guest.next()?;
-        report.progress(guest)?;
+        report.progress(&guest.progress())?;
         match step {
             Step::Event(JobEvent::Checked(health)) => {
                 report.clear();

@@ -55,7 +55,7 @@ fn put(
     guest.begin(Job::Put(link.keep()))?;
     loop {
         let step = guest.next()?;
-        report.progress(guest)?;
+        report.progress(&guest.progress())?;
         match step {
             Step::Event(JobEvent::Forecast(found)) => {
                 report.clear();

@@ -4,16 +4,17 @@ use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
+use clacks_proto::Address;
 use clacks_store::{
-    Forecast, Geometry, Health, HealthState, JobError, Phase, Progress, PutReport, ReadLink,
-    Refusal, Repair,
+    Forecast, Geometry, Health, HealthState, JobError, ListeningForecast, Phase, Progress,
+    PutReport, ReadLink, Refusal, Repair,
 };
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use super::access::Access;
-use super::guest::Guest;
 use super::link::{end_of, rough, taken, until_text};
+use super::output::Part;
 use crate::error::Failure;
 use crate::output::text::{BAD, GOOD, QUIET, STRONG, WARN, grouped};
 use crate::output::{json, progress, rfc3339, wrap};
@@ -118,26 +119,25 @@ impl Report {
     }
 
     /// Shows how far the job is, unless that was done a moment ago.
-    pub(super) fn progress(&mut self, guest: &Guest) -> Result<(), Failure> {
+    pub(super) fn progress(&mut self, now: &Progress) -> Result<(), Failure> {
         let interval = if self.is_json { JSON_INTERVAL } else { BAR_INTERVAL };
         if !self.is_due(interval) {
             return Ok(());
         }
-        let now = guest.progress();
         if now.needed == 0 || matches!(now.phase, Phase::Idle | Phase::Agreeing | Phase::Waiting) {
             return Ok(());
         }
         if self.is_json {
-            if self.shown != Some(now) {
-                self.shown = Some(now);
-                json::write(&progress_event(&now))?;
+            if self.shown != Some(*now) {
+                self.shown = Some(*now);
+                json::write(&progress_event(now))?;
             }
             return Ok(());
         }
         let bar = self.bar.get_or_insert_with(|| progress::bar(0, "{pos} of {len} pieces"));
         bar.set_length(now.needed.into());
         bar.set_position(now.pieces.into());
-        bar.set_message(progress_text(&now));
+        bar.set_message(progress_text(now));
         Ok(())
     }
 
@@ -183,6 +183,46 @@ impl Report {
                 most => format!("about {}, at most {}", rough(forecast.time), rough(most)),
             }
         ));
+        Ok(())
+    }
+
+    /// Writes how many pieces an earlier run has left.
+    pub(super) fn held(&self, held: u32, needed: u32) {
+        if held > 0 {
+            self.line(format_args!(
+                "{} of {} pieces are here already.",
+                grouped(held.into()),
+                grouped(needed.into())
+            ));
+        }
+    }
+
+    /// Writes the forecast of a get that listens at a tower. `others` towers are alive beside it.
+    pub(super) fn listening_forecast(
+        &self,
+        forecast: Option<&ListeningForecast>,
+        tower: &Address,
+        others: u32,
+    ) -> Result<(), Failure> {
+        self.event(&json!({
+            "event": "forecast",
+            "towers": others,
+            "pieces": forecast.map(|it| it.pieces),
+            "seconds_p50": forecast.map(|it| it.time.as_secs_f64()),
+            "seconds_p99": forecast.map(|it| it.time_p99.as_secs_f64()),
+            "refused": forecast.and_then(|it| it.refusal).map(|it| refusal_sentence(&it)),
+        }))?;
+        let time = match forecast {
+            Some(it) => {
+                format!("The rest takes about {}, at most {}.", rough(it.time), rough(it.time_p99))
+            }
+            None => "How long it takes is unknown until messages come.".to_owned(),
+        };
+        let others = match others {
+            1 => "1 other tower is alive".to_owned(),
+            others => format!("{} other towers are alive", grouped(others.into())),
+        };
+        self.line(format_args!("Listening at {STRONG}{tower}{STRONG:#}. {others}. {time}"));
         Ok(())
     }
 
@@ -324,6 +364,7 @@ fn progress_text(now: &Progress) -> String {
         }
         Phase::Visiting => towers,
         Phase::Verifying => format!("checking through another tower, {towers}"),
+        Phase::Listening => format!("listening, {} other towers", now.known),
         _ => String::new(),
     };
     match now.remaining {
@@ -340,6 +381,7 @@ fn progress_event(now: &Progress) -> Value {
         Phase::Publishing => "publishing",
         Phase::Visiting => "visiting",
         Phase::Verifying => "verifying",
+        Phase::Listening => "listening",
         Phase::Waiting => "waiting",
         _ => "other",
     };
@@ -421,7 +463,7 @@ pub(super) fn failure(error: JobError, access: &Access, until: u32, geometry: Ge
     }
 }
 
-fn refusal_sentence(refusal: &Refusal) -> String {
+pub(super) fn refusal_sentence(refusal: &Refusal) -> String {
     match refusal {
         Refusal::NoRoom { chunks, room } => format!(
             "The network has room for {}, and the file has {}: put a smaller file, use less \
@@ -432,6 +474,12 @@ fn refusal_sentence(refusal: &Refusal) -> String {
         Refusal::TooSlow { time } => {
             format!("It may take {}: add --patient to do it anyway.", rough(*time))
         }
+        Refusal::EndsFirst { time, left } => format!(
+            "Listening may take {}, and the file ends in {}: get it without --listen, or add \
+             --patient to listen anyway.",
+            rough(*time),
+            rough(*left)
+        ),
         Refusal::TooMuchTraffic { bytes } => format!(
             "It may take {} MB of traffic: add --patient to do it anyway.",
             grouped(bytes.div_ceil(1_000_000))
@@ -444,6 +492,15 @@ fn refusal_sentence(refusal: &Refusal) -> String {
 pub(super) fn interrupted(sentence: &str) -> Failure {
     end_line();
     Failure::Interrupted(sentence.to_owned())
+}
+
+/// Returns the failure of a get that was stopped.
+pub(super) fn stopped(part: &Part) -> Failure {
+    interrupted(if part.is_kept() {
+        "Stopped. The same command takes only the rest."
+    } else {
+        "Stopped. Nothing was written."
+    })
 }
 
 /// Ends the line in which the terminal shows `^C`.
