@@ -267,6 +267,25 @@ fn a_keeper_repairs_what_leaves_with_its_towers() {
 }
 
 #[test]
+fn a_keeper_checks_often_until_it_knows_how_fast_pieces_are_lost() {
+    let mut network = Network::of_stores(4);
+    let file = File::new(9, 1, HOUR + 24);
+    put(&mut network, &file);
+    let keeper = network.add_client(direct(1));
+    network.start(keeper, Job::Keep(file.link.clone()));
+    let mut pauses = Vec::new();
+    let mut last = None;
+    for _ in 0..7 {
+        assert!(matches!(network.event(keeper), JobEvent::Checked(_)));
+        pauses.extend(last.map(|last| network.now.duration_since(last).as_secs() / 60));
+        last = Some(network.now);
+    }
+    // 2, 4, 8, 16 and 30 minutes, each times 0.5 to 1.5.
+    assert!(pauses[0] <= 3 && pauses[1] <= 6 && pauses[2] <= 12, "{pauses:?}");
+    assert!(pauses[4..].iter().all(|pause| (15..=45).contains(pause)), "{pauses:?}");
+}
+
+#[test]
 fn a_keeper_renews_pieces_before_they_end() {
     let mut network = Network::of_stores(4);
     let file = File::new(9, 1, HOUR + 4);

@@ -62,6 +62,9 @@ pub(super) struct Keep {
     loss: f64,
     /// The time of the last check, and the share that was alive after its repairs.
     last: Option<(Instant, f64)>,
+    /// The longest time to the next check. It is doubled with each check, because the first ones
+    /// must show how fast pieces are lost in this network.
+    longest: Duration,
     /// The life of a new piece in hours.
     life: u32,
     todo: VecDeque<(u32, Vec<u32>)>,
@@ -72,7 +75,7 @@ impl Default for Keep {
     fn default() -> Self {
         let loss = 1.0 / SESSION.as_secs_f64();
         let (todo, batch) = (VecDeque::new(), Vec::new());
-        Self { loss, last: None, life: MAX_HOURS, todo, batch }
+        Self { loss, last: None, longest: MIN_PERIOD, life: MAX_HOURS, todo, batch }
     }
 }
 
@@ -101,7 +104,7 @@ impl Keep {
 
     /// Returns the mean time between two checks.
     fn period(&self) -> Duration {
-        seconds(LOSS_PER_CHECK / self.loss.max(1e-9)).clamp(MIN_PERIOD, MAX_PERIOD)
+        seconds(LOSS_PER_CHECK / self.loss.max(1e-9)).clamp(MIN_PERIOD, self.longest)
     }
 }
 
@@ -412,6 +415,7 @@ impl Active {
         keep.batch.clear();
         // Several keepers of a file must not repair it at the same time.
         let pause = keep.period().mul_f64(env.rng.random_range(0.5..1.5));
+        keep.longest = MAX_PERIOD.min(keep.longest * 2);
         self.wake_at = Some(env.now + pause);
     }
 }
