@@ -141,17 +141,10 @@ impl Person {
         link
     }
 
-    /// Gets a file, which must be equal. Under load, answers of towers may come too late, and the
-    /// command asks to try again.
+    /// Gets a file, which must be equal.
     fn get(&self, tower: &str, link: &str, expected: &[u8]) {
         let name = format!("got-{}", expected.len());
-        let deadline = Instant::now() + DEADLINE;
-        let output = loop {
-            let output = self.run(tower, &["get", link, "-f", "-o", &name]);
-            if !stderr(&output).contains("Try again") || Instant::now() > deadline {
-                break output;
-            }
-        };
+        let output = self.run(tower, &["get", link, "-o", &name]);
         succeeded(&output);
         assert_eq!(stdout(&output), "");
         assert!(self.read(&name) == expected, "the content differs");

@@ -62,6 +62,8 @@ pub(super) struct Active {
     pub(super) table: Vec<Address>,
     pub(super) survey: Option<Survey>,
     peer_tries: u8,
+    /// The rounds of visits in which no tower answered.
+    pub(super) unanswered: u8,
     pub(super) collector: Collector,
     pub(super) publisher: Option<Publisher>,
     pub(super) network: NetworkEstimate,
@@ -105,6 +107,7 @@ impl Active {
             table: Vec::new(),
             survey: None,
             peer_tries: 0,
+            unanswered: 0,
             collector,
             publisher: None,
             network: NetworkEstimate::default(),
