@@ -10,11 +10,11 @@ use clacks_proto::{
     Action, Address, Event, Instant, LinkId, Refusal, Seed, StateMachine, Tower, Wakeup,
     WakeupReason,
 };
-use clacks_store::{Client, Group, Job, JobEvent, OpenedChunk};
+use clacks_store::{Client, Group, Job, JobError, JobEvent, OpenedChunk, Refusal as JobRefusal};
 
 use super::{Files, UNIX};
 use crate::observation::TowerId;
-use crate::scenario::JobKind;
+use crate::scenario::{JobFailure, JobKind};
 
 /// How often a reader looks whether its file was put.
 const LOOK: Duration = Duration::from_secs(1);
@@ -121,7 +121,11 @@ impl ClientNode {
                 let is_right = self.is_right();
                 self.end(is_right);
             }
-            JobEvent::Failed(_) => self.end(false),
+            JobEvent::Failed(error) => {
+                self.end(false);
+                let failure = failure(error);
+                self.files.change_job(self.number, |record| record.failure = Some(failure));
+            }
             _ => {}
         }
     }
@@ -152,6 +156,17 @@ impl ClientNode {
                 .zip(expected)
                 .is_some_and(|(restored, expected)| restored.shards() == expected.shards())
         })
+    }
+}
+
+fn failure(error: JobError) -> JobFailure {
+    match error {
+        JobError::Gone { .. } => JobFailure::Gone,
+        JobError::NotSeen => JobFailure::NotSeen,
+        JobError::Full | JobError::TooLong | JobError::Refused(JobRefusal::NoRoom { .. }) => {
+            JobFailure::Full
+        }
+        _ => JobFailure::Other,
     }
 }
 

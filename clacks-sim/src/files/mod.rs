@@ -14,7 +14,7 @@ use rand::seq::index;
 
 use crate::observation::TowerId;
 use crate::rng::{Purpose, RngStream, RngStreams};
-use crate::scenario::{self, JobKind};
+use crate::scenario::{self, JobFailure, JobKind};
 pub(crate) use client::ClientNode;
 use content::File;
 pub(crate) use pieces::Pieces;
@@ -48,6 +48,7 @@ pub(crate) struct JobRecord {
     began: Option<Instant>,
     ended: Option<Instant>,
     pub(crate) is_done: bool,
+    pub(crate) failure: Option<JobFailure>,
     /// The towers that a reader has visited, and those that it knew.
     visited: (u32, u32),
 }
@@ -80,8 +81,8 @@ impl Files {
         let job = |client: u32| {
             let kind = if client < section.count { JobKind::Put } else { JobKind::Get };
             let file = (client % section.count) as usize;
-            let (began, ended, is_done) = (None, None, false);
-            JobRecord { kind, file, began, ended, is_done, visited: (0, 0) }
+            let (began, ended, is_done, failure) = (None, None, false, None);
+            JobRecord { kind, file, began, ended, is_done, failure, visited: (0, 0) }
         };
         Some(Self {
             section: section.clone(),

@@ -1,4 +1,4 @@
-//! Counts the pieces of files that the network holds.
+//! Counts the pieces of files that the network holds for readers.
 
 use clacks_proto::{Instant, StateMachine};
 use clacks_store::{CHUNK, ChunkKeys, Tag};
@@ -44,7 +44,9 @@ impl Pieces {
         for job in &put {
             held[job.file] = vec![0_u32; geometry.chunks() as usize];
         }
-        let held_messages = view.running().flat_map(|(_, tower)| tower.peek());
+        let gives = |tower| plan.roles.of(tower).is_none_or(|role| role.kind.gives_pieces());
+        let givers = view.running().filter(|(tower, _)| gives(*tower));
+        let held_messages = givers.flat_map(|(_, tower)| tower.peek());
         for message in held_messages.map(|held| held.message) {
             if let Some((file, index)) = self.piece(message.body())
                 && is_put(file)

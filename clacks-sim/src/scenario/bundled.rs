@@ -77,6 +77,7 @@ pub(super) const BUNDLED: &[Bundled] = bundle! {
     "store-decay", 4 s: "Pieces without keepers die with the towers that crash, compared with theory",
     "store-holes", 5 s: "Files with keepers, while a tenth of the towers drops what it gets",
     "store-flood", 12 s: "Files stay readable while three of sixty towers fill all queues",
+    "store-hops", 3 s: "Files are put although a tenth of the towers says that it queued pieces and drops them",
 };
 
 impl Scenario {

@@ -135,7 +135,7 @@ impl Scenario {
         streams: RngStreams,
     ) -> Result<Option<files::Files>, ScenarioError> {
         let Some(section) = &self.files else { return Ok(None) };
-        let is_store = |tower: &TowerId| roles.of(*tower).is_none();
+        let is_store = |tower: &TowerId| roles.of(*tower).is_none_or(|role| role.kind.has_store());
         let stores: Vec<_> = (0..self.towers).map(TowerId).filter(is_store).collect();
         if stores.is_empty() {
             return Err(ScenarioError::field("files", "needs a tower without a role"));

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::error::ScenarioError;
 use super::validate::{Checked, times, within};
-use super::{FaultKind, JobKind, Scenario, Towers, tagged};
+use super::{FaultKind, JobFailure, JobKind, Scenario, Towers, tagged};
 use crate::closed_form;
 use crate::metrics::{Aggregate, Metric};
 use crate::plan::Group;
@@ -194,6 +194,13 @@ pub enum Measure {
         /// What the clients do.
         job: JobKind,
     },
+    /// The share of the clients that put, or get, a file and failed.
+    JobsFailed {
+        /// What the clients do.
+        job: JobKind,
+        /// Why they failed.
+        why: JobFailure,
+    },
     /// The seconds that the clients took that were done. Unknown if none was.
     JobTime {
         /// What the clients do.
@@ -230,7 +237,10 @@ impl Measure {
             | Self::Copies { at }
             | Self::Known { at, .. } => at,
             Self::KnownAfter { from, .. } | Self::HeardAfter { from, .. } => from,
-            Self::JobsDone { .. } | Self::JobTime { .. } | Self::Visited { .. } => Duration::ZERO,
+            Self::JobsDone { .. }
+            | Self::JobsFailed { .. }
+            | Self::JobTime { .. }
+            | Self::Visited { .. } => Duration::ZERO,
         }
     }
 
@@ -250,7 +260,10 @@ impl Measure {
             | Self::Known { at, .. }
             | Self::KnownAfter { from: at, .. }
             | Self::HeardAfter { from: at, .. } => *at /= divisor,
-            Self::JobsDone { .. } | Self::JobTime { .. } | Self::Visited { .. } => {}
+            Self::JobsDone { .. }
+            | Self::JobsFailed { .. }
+            | Self::JobTime { .. }
+            | Self::Visited { .. } => {}
         }
     }
 
@@ -473,7 +486,10 @@ impl Scenario {
             | Measure::Visited { quantile: Some(quantile) } => {
                 within(&field("quantile"), *quantile, &(0.0..=1.0))
             }
-            Measure::JobsDone { .. } | Measure::JobTime { .. } | Measure::Visited { .. } => Ok(()),
+            Measure::JobsDone { .. }
+            | Measure::JobsFailed { .. }
+            | Measure::JobTime { .. }
+            | Measure::Visited { .. } => Ok(()),
         }
     }
 }
