@@ -329,16 +329,13 @@ fn spawn_listener(person: &Person, args: &[&str]) -> Child {
     let mut command = person.command("", args);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let lines = common::lines_of(std::io::BufReader::new(child.stdout.take().unwrap()));
-    loop {
-        let line = lines.recv_timeout(DEADLINE).unwrap();
-        let event: Value = serde_json::from_str(&line).unwrap();
-        if event["event"] == "progress" {
-            assert_eq!((&event["phase"], &event["pieces"]), (&"listening".into(), &0.into()));
-            // The pipe must stay open until the end of the command.
-            thread::spawn(move || lines.iter().count());
-            return child;
-        }
-    }
+    let next = || lines.recv_timeout(DEADLINE).unwrap();
+    let mut events = std::iter::repeat_with(|| serde_json::from_str::<Value>(&next()).unwrap());
+    let progress = events.find(|event| event["event"] == "progress").unwrap();
+    assert_eq!((&progress["phase"], &progress["pieces"]), (&"listening".into(), &0.into()));
+    // The pipe must stay open until the end of the command.
+    thread::spawn(move || lines.iter().count());
+    child
 }
 
 #[test]
