@@ -14,6 +14,7 @@ mod chunk;
 pub mod client;
 mod code;
 mod content;
+mod deck;
 mod estimate;
 #[cfg(all(unix, feature = "std"))]
 pub mod files;

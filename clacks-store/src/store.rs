@@ -433,7 +433,7 @@ impl<M: StateMachine> Store<M> {
             }
             request if Awaited::by(request).is_some() => {
                 if self.is_within_rate(link, number, request) {
-                    self.carry_out(link, number, request, self.config.hold);
+                    self.carry_out(link, number, request);
                 }
             }
             answer => {
@@ -464,12 +464,12 @@ impl<M: StateMachine> Store<M> {
     }
 
     /// Carries a request out at this tower.
-    fn carry_out(&mut self, link: LinkId, number: u32, request: &Body<'_>, hold: Duration) {
+    fn carry_out(&mut self, link: LinkId, number: u32, request: &Body<'_>) {
         match request {
             Body::List { after } => self.push(link, Waiting::Page { number, after: *after }),
             Body::Fetch(tags) => self.fetch(link, number, *tags),
             Body::Publish(chunk) => {
-                let outcome = self.publish(self.group_of(link), &chunk[..], hold);
+                let outcome = self.publish(self.group_of(link), &chunk[..]);
                 match outcome {
                     Outcome::Queued => self.stats.published += 1,
                     _ => self.stats.refused += 1,
@@ -510,7 +510,7 @@ impl<M: StateMachine> Store<M> {
         messages.min(bytes / CHUNK)
     }
 
-    fn publish(&mut self, group: AddressGroup, bytes: &[u8], hold: Duration) -> Outcome {
+    fn publish(&mut self, group: AddressGroup, bytes: &[u8]) -> Outcome {
         // No reader can open a chunk with a wrong id.
         let Some(chunk) = Chunk::parse(bytes) else { return Outcome::BadHour };
         let until = chunk.until();
@@ -535,6 +535,8 @@ impl<M: StateMachine> Store<M> {
         let rest = Duration::from_secs(end.saturating_sub(self.unix_now()).max(1));
         let max = self.inner.tower().config().max_lifetime;
         let lifetime = Some(max.map_or(rest, |max| rest.min(max)));
+        let is_unheld = self.draw.one_in(self.config.unheld);
+        let hold = if is_unheld { Duration::ZERO } else { self.config.hold };
         let options = EnqueueOptions { lifetime, hold };
         let message = Message::bytes(bytes);
         match self.inner.tower_mut().enqueue_with(message.clone(), options, self.now) {
@@ -606,7 +608,7 @@ impl<M: StateMachine> Store<M> {
                 self.scatter(link, number, request);
             }
             _ if is_for_this && is_last => {
-                self.carry_out(link, number, request, self.config.hold);
+                self.carry_out(link, number, request);
             }
             Some(target) if may_pass_on => {
                 if !self.postpone(link, number, request, target) {
@@ -617,15 +619,11 @@ impl<M: StateMachine> Store<M> {
         }
     }
 
-    /// Gives a chunk to a tower that is drawn, or queues it here. In a small network this tower
-    /// must have no fewer chunks than the others, since each of them may be lost.
+    /// Gives a chunk to the tower whose turn it is, or queues it here. In a small network, no tower
+    /// must have many more chunks than the others, since each of them may be lost.
     fn scatter(&mut self, link: LinkId, number: u32, request: &Body<'_>) {
-        if self.draw.one_in(self.config.unheld) {
-            return self.carry_out(link, number, request, Duration::ZERO);
-        }
-        let others = self.draw.stores(self.inner.tower(), self.now);
-        if self.draw.one_in(others.saturating_add(1)) {
-            return self.carry_out(link, number, request, self.config.hold);
+        if self.draw.is_own_turn(self.inner.tower(), self.now) {
+            return self.carry_out(link, number, request);
         }
         let may_dial = self.may_dial();
         let tower = self.inner.tower();
@@ -635,7 +633,7 @@ impl<M: StateMachine> Store<M> {
         };
         match self.draw.store(tower, self.now, |it| may_dial || has_link(it)) {
             Some(next) => self.pass_on(link, number, request, &next, request),
-            None => self.carry_out(link, number, request, self.config.hold),
+            None => self.carry_out(link, number, request),
         }
     }
 
