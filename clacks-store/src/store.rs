@@ -32,7 +32,6 @@
 //! at most [`Config::max_unproved`](clacks_proto::Config::max_unproved) links.
 
 mod admission;
-mod bucket;
 mod config;
 mod draw;
 mod inventory;
@@ -53,12 +52,13 @@ use clacks_proto::{
 
 use crate::address_group::AddressGroup;
 use crate::chunk::{CHUNK, Chunk, Tag};
+use crate::clock::Clock;
 use crate::protocol::{
     Body, Datagram, MAX_HOPS, MAX_LEN, MAX_TAGS, MAX_TOWERS, Outcome, Page, Tags,
 };
+use crate::rate::Bucket;
 use admission::{Fill, Turns};
-use bucket::Bucket;
-pub use config::{Rate, StoreConfig, StoreError, enable_store};
+pub use config::{StoreConfig, StoreError, enable_store};
 use draw::{Draw, Edge};
 use inventory::{Entry, Inventory};
 use outgoing::{Outgoing, Waiting};
@@ -106,8 +106,7 @@ pub struct StoreStats {
 pub struct Store<M> {
     inner: M,
     config: StoreConfig,
-    /// The Unix time at [`Instant::ORIGIN`], in seconds.
-    unix_at_origin: u64,
+    clock: Clock,
     now: Instant,
     inventory: Inventory,
     turns: Turns,
@@ -144,7 +143,7 @@ impl<M: StateMachine> Store<M> {
             draw: Draw::new(seed, config.epoch),
             inner,
             config,
-            unix_at_origin,
+            clock: Clock::new(unix_at_origin, Instant::ORIGIN),
             now: Instant::ORIGIN,
             inventory: Inventory::default(),
             turns: Turns::default(),
@@ -176,12 +175,21 @@ impl<M: StateMachine> Store<M> {
         self.inventory.iter().map(|(tag, entry)| (tag, entry.until))
     }
 
+    /// Sets the Unix time, in seconds. Call it from time to time, because the clock of the driver
+    /// may stop while the machine sleeps. After that, chunks whose hours are over are no longer
+    /// listed and given, and peers swallow them. If the time was wrong, those chunks are listed
+    /// again when it is set right.
+    pub fn set_clock(&mut self, unix: u64, now: Instant) {
+        self.set_now(now);
+        self.clock = Clock::new(unix, self.now);
+    }
+
     fn set_now(&mut self, now: Instant) {
         self.now = self.now.max(now);
     }
 
     fn unix_now(&self) -> u64 {
-        self.unix_at_origin.saturating_add(self.now.as_nanos() / 1_000_000_000)
+        self.clock.unix(self.now)
     }
 
     /// Returns whether the hour of a chunk is not over, and not too far ahead.
@@ -206,7 +214,7 @@ impl<M: StateMachine> Store<M> {
     }
 
     fn furthest_hour(&self, hours: u32) -> u64 {
-        (self.unix_now() + SKEW) / HOUR + u64::from(hours)
+        self.unix_now().saturating_add(SKEW) / HOUR + u64::from(hours)
     }
 
     /// Polls until there is an action for the driver, or none.
@@ -322,6 +330,11 @@ impl<M: StateMachine> Store<M> {
 
     fn holds(&self, tag: Tag) -> bool {
         self.inventory.get(tag).is_some_and(|entry| self.is_held(entry.id))
+    }
+
+    /// Returns whether readers get a chunk.
+    fn is_given(&self, entry: &Entry) -> bool {
+        self.is_held(entry.id) && self.check_hour(entry.until) != Hour::Over
     }
 
     fn is_held(&self, id: MessageId) -> bool {
@@ -485,8 +498,7 @@ impl<M: StateMachine> Store<M> {
         let mut page = Page::default();
         let mut has_more = false;
         for (tag, entry) in self.inventory.after(after) {
-            let is_listed = entry.listed_at <= self.now;
-            if !is_listed || !self.is_held(entry.id) || self.check_hour(entry.until) == Hour::Over {
+            if entry.listed_at > self.now || !self.is_given(entry) {
                 continue;
             }
             has_more = !page.push(tag, entry.until);
@@ -552,7 +564,8 @@ impl<M: StateMachine> Store<M> {
     }
 
     fn fetch(&mut self, link: LinkId, number: u32, tags: Tags<'_>) {
-        let (held, mut gone): (Vec<Tag>, Vec<Tag>) = tags.iter().partition(|tag| self.holds(*tag));
+        let is_given = |tag: &Tag| self.inventory.get(*tag).is_some_and(|it| self.is_given(it));
+        let (held, mut gone): (Vec<Tag>, Vec<Tag>) = tags.iter().partition(is_given);
         // The last place is for word of those that are gone.
         let room = self.outgoing.room(link).saturating_sub(1).min(held.len());
         let (taken, refused) = held.split_at(room);

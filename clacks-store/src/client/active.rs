@@ -22,10 +22,8 @@ use crate::code::{Group, GroupRoots};
 use crate::deck::Deck;
 use crate::estimate::{AliveShare, Basis, NetworkEstimate, WINDOW, safe_share, share_needed};
 use crate::link::KeepLink;
-use crate::protocol::{Body, Datagram, MAX_TAGS, Outcome, Tags};
+use crate::protocol::{Body, Datagram, MAX_HOPS, MAX_TAGS, Outcome, Tags};
 
-/// The most hops of a stem.
-const MAX_HOPS: u8 = 8;
 /// The visits before a forecast.
 pub(crate) const FORECAST_VISITS: u32 = 16;
 /// The most towers to which pieces are published directly (guess: a quarter of the links of a

@@ -7,6 +7,7 @@ use clacks_proto::{Config, Datagrams, DefaultVerdict, Screening};
 
 use crate::chunk::CHUNK;
 use crate::protocol::MAX_LEN;
+use crate::rate::Rate;
 
 /// How a store behaves. Fields that are left out have their defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,23 +99,6 @@ impl Default for StoreConfig {
             egress: Rate { burst: 8 * MIB, per_second: 8 * MIB },
             dials: Rate { burst: 64, per_second: 16 },
         }
-    }
-}
-
-/// A number of events at once, and then each second.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    /// How many at once.
-    pub burst: u32,
-    /// How many each second.
-    pub per_second: u32,
-}
-
-impl Rate {
-    pub(super) fn times(self, factor: u32) -> Self {
-        let Self { burst, per_second } = self;
-        let (burst, per_second) = (burst.saturating_mul(factor), per_second.saturating_mul(factor));
-        Self { burst, per_second }
     }
 }
 
