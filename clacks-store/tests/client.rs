@@ -141,6 +141,28 @@ fn a_file_survives_the_loss_of_four_of_ten_towers_and_not_of_six() {
 }
 
 #[test]
+fn each_tower_gets_the_same_number_of_pieces() {
+    for route in [Route::Stem, Route::Direct] {
+        let mut network = Network::of_stores(10);
+        let mut config = stem(&[0]);
+        config.route = route;
+        for seed in 0..5 {
+            let file = File::new(93, seed, HOUR + 24);
+            let putter = network.add_client(config.clone());
+            network.start(putter, Job::Put(file.link.clone()));
+            network.run(putter, &file).put();
+        }
+        // Pieces that do not rest have moved to random towers.
+        network.advance(Duration::from_secs(60));
+        let held = (0..10).map(|store| network.store(store).stats().held);
+        let held: Vec<_> = held.collect();
+        // 93 each, of which 9 went away and as many came.
+        assert_eq!(held.iter().sum::<u64>(), 5 * 186);
+        assert!(held.iter().all(|held| (75..=111).contains(held)), "{held:?}");
+    }
+}
+
+#[test]
 fn a_file_that_was_never_put_is_gone() {
     let mut network = Network::of_stores(3);
     let file = File::new(9, 1, HOUR + 24);

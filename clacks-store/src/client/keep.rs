@@ -9,7 +9,7 @@ use rand::RngExt;
 
 use super::active::{Active, FORECAST_VISITS, Kind, limits, worst};
 use super::collector::{Scope, Which};
-use super::get::LOOKS;
+use super::get::look;
 use super::job::{Health, HealthState, JobError, JobEvent, Phase, Repair};
 use super::publisher::{Publisher, Stuck};
 use super::put::{MAX_HOURS, MAX_JITTER, draw};
@@ -153,10 +153,10 @@ impl Active {
         let Kind::Health(check) = &mut self.kind else { return };
         if health.state == HealthState::Lost
             && health.seen > 0
-            && let Some(pause) = LOOKS.get(check.looks)
+            && let Some(pause) = look(check.looks, false)
         {
             check.looks += 1;
-            self.wake_at = Some(env.now + *pause);
+            self.wake_at = Some(env.now + pause);
             return;
         }
         check.agreed += u8::from(is_other);

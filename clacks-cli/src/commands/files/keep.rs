@@ -47,9 +47,7 @@ pub(super) fn stay(
                 write(report, repaired(&repair));
             }
             Step::Event(JobEvent::Failed(error)) => {
-                report.clear();
-                let file = link.file();
-                return Err(report::failure(error, access, file.until, file.geometry));
+                return Err(report.failure(error, access, link.file()));
             }
             Step::Event(_) | Step::Tick => {}
             Step::Interrupted => {
