@@ -341,11 +341,12 @@ fn spawn_listener(person: &Person, args: &[&str]) -> Child {
         let event: Value = serde_json::from_str(&line).unwrap();
         if event["event"] == "progress" {
             assert_eq!((&event["phase"], &event["pieces"]), (&"listening".into(), &0.into()));
-            // The pipe must stay open until the end of the command.
-            thread::spawn(move || lines.iter().count());
-            return child;
+            break;
         }
     }
+    // The pipe must stay open until the end of the command.
+    thread::spawn(move || lines.iter().count());
+    child
 }
 
 #[test]

@@ -12,6 +12,7 @@ extern crate std;
 mod address_group;
 mod chunk;
 pub mod client;
+mod clock;
 mod code;
 mod content;
 mod estimate;

@@ -61,7 +61,8 @@ impl Mixed {
             }
         }
         let folder = tempfile::tempdir().unwrap();
-        let content: Vec<u8> = (0..1 << 20).map(|n: u32| (n.wrapping_mul(n) >> 7) as u8).collect();
+        let content: Vec<u8> =
+            (0..1 << 20).map(|n: u32| (n.wrapping_mul(n) >> 7).to_le_bytes()[0]).collect();
         std::fs::write(folder.path().join("photo.jpg"), &content).unwrap();
         Self { ours, theirs, folder, content }
     }

@@ -327,6 +327,7 @@ impl Active {
         let geometry = self.collector.geometry();
         let hour = env.hour();
         self.set_targets(&mut env.rng);
+        self.note_clock(env);
         env.requests.clear();
         let Some(keep) = self.keep() else { return };
         // A group with too few pieces can't be restored. Its health says so.
@@ -369,7 +370,10 @@ impl Active {
         }
         match publisher.stuck() {
             None => {}
-            Some(Stuck::BadHour) => self.on_keep_trouble(env, JobError::Clock),
+            Some(Stuck::BadHour) => {
+                let error = self.clock_error(env);
+                self.on_keep_trouble(env, error);
+            }
             Some(Stuck::TooLong) => {
                 keep.life = (keep.life / 2).max(MIN_LIFE);
                 self.on_keep_trouble(env, JobError::TooLong);
@@ -406,6 +410,7 @@ impl Active {
     }
 
     fn wait(&mut self, env: &mut Env) {
+        self.note_clock(env);
         env.requests.clear();
         self.survey = None;
         self.publisher = None;

@@ -145,6 +145,8 @@ struct Env {
     pieces: u32,
     /// A job changed its state in this turn, so that another turn is needed.
     has_changed: bool,
+    /// The difference of clocks was reported.
+    is_clock_reported: bool,
 }
 
 impl Env {
@@ -155,8 +157,13 @@ impl Env {
 
     /// Returns the current Unix hour.
     fn hour(&self) -> u32 {
+        self.minute() / 60
+    }
+
+    /// Returns the current Unix minute.
+    fn minute(&self) -> u32 {
         let unix = self.unix_at_origin.saturating_add(self.now.as_nanos() / 1_000_000_000);
-        u32::try_from(unix / 3_600).unwrap_or(u32::MAX)
+        u32::try_from(unix / 60).unwrap_or(u32::MAX)
     }
 }
 
@@ -191,6 +198,7 @@ impl<M: StateMachine> Client<M> {
             events: VecDeque::new(),
             pieces: 0,
             has_changed: false,
+            is_clock_reported: false,
         };
         Ok(Self { inner, env, active: None, is_dirty: false })
     }
@@ -202,6 +210,7 @@ impl<M: StateMachine> Client<M> {
         self.env.requests.clear();
         self.env.events.clear();
         self.env.pieces = 0;
+        self.env.is_clock_reported = false;
         self.active = Active::new(job, &mut self.env);
         self.is_dirty = true;
     }

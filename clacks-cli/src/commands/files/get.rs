@@ -88,6 +88,10 @@ fn collect(
                 report.clear();
                 return Err(report::failure(error, &access, file.until, file.geometry));
             }
+            Step::Event(JobEvent::ClockDiffers { minutes }) => {
+                report.clear();
+                report.clock(minutes)?;
+            }
             Step::Event(_) | Step::Tick => {}
             Step::Interrupted => {
                 report.clear();

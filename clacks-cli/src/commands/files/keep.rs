@@ -46,10 +46,20 @@ pub(super) fn stay(
                 report.event(&Report::repair_event(&repair))?;
                 write(report, repaired(&repair));
             }
+            Step::Event(JobEvent::Trouble(error)) => {
+                report.clear();
+                let file = link.file();
+                let failure = report::failure(error, access, file.until, file.geometry);
+                report.trouble(failure.sentence().unwrap_or_default())?;
+            }
             Step::Event(JobEvent::Failed(error)) => {
                 report.clear();
                 let file = link.file();
                 return Err(report::failure(error, access, file.until, file.geometry));
+            }
+            Step::Event(JobEvent::ClockDiffers { minutes }) => {
+                report.clear();
+                report.clock(minutes)?;
             }
             Step::Event(_) | Step::Tick => {}
             Step::Interrupted => {

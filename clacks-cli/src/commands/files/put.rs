@@ -77,6 +77,10 @@ fn put(
                 let file = link.file();
                 return Err(report::failure(error, access, file.until, file.geometry));
             }
+            Step::Event(JobEvent::ClockDiffers { minutes }) => {
+                report.clear();
+                report.clock(minutes)?;
+            }
             Step::Event(_) | Step::Tick => {}
             Step::Interrupted => {
                 report.clear();
