@@ -13,6 +13,7 @@ mod address_group;
 mod chunk;
 pub mod client;
 mod clock;
+mod clock_samples;
 mod code;
 mod content;
 mod deck;

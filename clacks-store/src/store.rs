@@ -508,7 +508,8 @@ impl<M: StateMachine> Store<M> {
         }
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let (held, room) = (count(self.inventory.len()), count(self.room()));
-        let body = Body::Inventory { has_more, held, room, entries: page.entries() };
+        let minute = u32::try_from(self.unix_now() / 60).unwrap_or(u32::MAX);
+        let body = Body::Inventory { has_more, minute, held, room, entries: page.entries() };
         Datagram { number, body }.encode()
     }
 

@@ -72,6 +72,8 @@ pub(super) struct Active {
     /// The time of the next step, if the job waits for it.
     pub(super) wake_at: Option<Instant>,
     last_failure: Option<Failure>,
+    /// The difference of clocks that the first survey with one has shown, and its first hop.
+    clock: Option<(ContactId, i32)>,
     is_over: bool,
 }
 
@@ -115,6 +117,7 @@ impl Active {
             deck: Deck::default(),
             wake_at: None,
             last_failure: None,
+            clock: None,
             is_over: false,
         };
         match active.kind {
@@ -137,6 +140,7 @@ impl Active {
 
     /// Ends the job with its last event.
     pub(super) fn end(&mut self, env: &mut Env, event: JobEvent) {
+        self.note_clock(env);
         env.push(event);
         self.is_over = true;
     }
@@ -288,6 +292,29 @@ impl Active {
         }
     }
 
+    /// Notes how the clocks of the towers in the survey differ from that of this machine. A first
+    /// hop can change all answers that it passes on, so a difference is reported when surveys
+    /// through two first hops show it, or when the towers were asked directly.
+    pub(super) fn note_clock(&mut self, env: &mut Env) {
+        let Some(survey) = &self.survey else { return };
+        let Some(minutes) = survey.clock_difference() else { return };
+        let is_confirmed = match self.clock {
+            _ if env.config.route == Route::Direct => true,
+            Some((hop, before)) => hop != survey.hop && before.signum() == minutes.signum(),
+            None => false,
+        };
+        self.clock = self.clock.or(Some((survey.hop, minutes)));
+        if is_confirmed && !core::mem::replace(&mut env.is_clock_reported, true) {
+            env.push(JobEvent::ClockDiffers { minutes });
+        }
+    }
+
+    /// Returns the error of a job whose pieces end at no hour that towers take.
+    pub(super) fn clock_error(&mut self, env: &mut Env) -> JobError {
+        self.note_clock(env);
+        JobError::Clock { minutes: self.clock.map(|(_, minutes)| minutes) }
+    }
+
     // Surveys.
 
     /// Begins a round of visits through a first hop. Requests of an earlier round are forgotten.
@@ -302,6 +329,7 @@ impl Active {
             Route::Direct => address,
         };
         self.note_table();
+        self.note_clock(env);
         env.requests.clear();
         self.collector.begin_round();
         self.collector.latest = env.hour().saturating_add(MAX_HOURS + 1);
@@ -542,12 +570,13 @@ impl Active {
                     survey.on_near(addresses);
                 }
             }
-            (Ask::List { tower }, Body::Inventory { has_more, held, room, entries }) => {
+            (Ask::List { tower }, Body::Inventory { has_more, minute, held, room, entries }) => {
                 let tower = *tower;
                 env.requests.complete(number, env.now);
                 let Some(survey) = &mut self.survey else { return };
                 let tags = entries.iter().map(|(tag, _)| tag);
-                if !survey.on_inventory(tower, tags, has_more, held, room) {
+                let clocks = (minute, env.minute());
+                if !survey.on_inventory(tower, tags, has_more, held, room, clocks) {
                     return;
                 }
                 let rng = &mut env.rng;

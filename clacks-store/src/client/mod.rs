@@ -145,6 +145,8 @@ struct Env {
     pieces: u32,
     /// A job changed its state in this turn, so that another turn is needed.
     has_changed: bool,
+    /// The difference of clocks was reported.
+    is_clock_reported: bool,
 }
 
 impl Env {
@@ -155,7 +157,12 @@ impl Env {
 
     /// Returns the current Unix hour.
     fn hour(&self) -> u32 {
-        u32::try_from(self.clock.unix(self.now) / 3_600).unwrap_or(u32::MAX)
+        self.minute() / 60
+    }
+
+    /// Returns the current Unix minute.
+    fn minute(&self) -> u32 {
+        u32::try_from(self.clock.unix(self.now) / 60).unwrap_or(u32::MAX)
     }
 }
 
@@ -190,6 +197,7 @@ impl<M: StateMachine> Client<M> {
             events: VecDeque::new(),
             pieces: 0,
             has_changed: false,
+            is_clock_reported: false,
         };
         Ok(Self { inner, env, active: None, is_dirty: false })
     }
@@ -208,6 +216,7 @@ impl<M: StateMachine> Client<M> {
         self.env.requests.clear();
         self.env.events.clear();
         self.env.pieces = 0;
+        self.env.is_clock_reported = false;
         self.active = Active::new(job, &mut self.env);
         self.is_dirty = true;
     }

@@ -29,6 +29,10 @@ pub(crate) fn run(args: &HealthArgs) -> Result<(), Failure> {
             Step::Event(JobEvent::Failed(error)) => {
                 return Err(report.failure(error, &access, link.file()));
             }
+            Step::Event(JobEvent::ClockDiffers { minutes }) => {
+                report.clear();
+                report.clock(minutes)?;
+            }
             Step::Event(_) | Step::Tick => {}
             Step::Interrupted => {
                 report.clear();

@@ -75,6 +75,10 @@ fn put(
             Step::Event(JobEvent::Failed(error)) => {
                 return Err(report.failure(error, access, link.file()));
             }
+            Step::Event(JobEvent::ClockDiffers { minutes }) => {
+                report.clear();
+                report.clock(minutes)?;
+            }
             Step::Event(_) | Step::Tick => {}
             Step::Interrupted => {
                 report.clear();

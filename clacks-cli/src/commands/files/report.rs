@@ -232,6 +232,20 @@ impl Report {
         Ok(())
     }
 
+    /// Writes why a check or a repair failed. The keeper goes on.
+    pub(super) fn trouble(&self, sentence: &str) -> Result<(), Failure> {
+        self.event(&json!({"event": "trouble", "message": sentence}))?;
+        self.warn(format_args!("{sentence} The next check tries again."));
+        Ok(())
+    }
+
+    /// Writes that the clock of this machine differs from those of most towers.
+    pub(super) fn clock(&self, minutes: i32) -> Result<(), Failure> {
+        self.event(&json!({"event": "clock", "minutes": minutes}))?;
+        self.warn(clock_sentence(minutes));
+        Ok(())
+    }
+
     /// Writes that pieces are put again.
     pub(super) fn republishing(&self, pieces: u32) -> Result<(), Failure> {
         self.event(&json!({"event": "republishing", "pieces": pieces}))?;
@@ -441,10 +455,12 @@ fn failure(error: JobError, access: &Access, file: FileId) -> Failure {
                 .into(),
         ),
         JobError::NoRelay => access.no_relay(),
-        JobError::Clock => Failure::failed(
-            "The towers refuse the time of the pieces, so the clock of this machine is wrong by \
-             more than 5 minutes: set it.",
-        ),
+        JobError::Clock { minutes } => Failure::failed(match minutes {
+            Some(minutes) => format!("The towers refuse the pieces. {}", clock_sentence(minutes)),
+            None => "The towers refuse the time of the pieces, so the clock of this machine is \
+                     wrong by more than 5 minutes: set it."
+                .to_owned(),
+        }),
         JobError::Changed => Failure::failed(
             "The file changed while it was put: wait for its end, and put it again.",
         ),
@@ -467,6 +483,21 @@ fn failure(error: JobError, access: &Access, file: FileId) -> Failure {
         ),
         error => Failure::failed(format_args!("The job ended: {error}.")),
     }
+}
+
+/// Returns the sentence about a clock, if the clocks of towers are ahead by so many minutes.
+fn clock_sentence(minutes: i32) -> String {
+    let time = rough(Duration::from_secs(u64::from(minutes.unsigned_abs()) * 60));
+    // The minutes of two clocks have no seconds.
+    let time = time.strip_suffix(" 0 s").unwrap_or(&time);
+    let (word, effect) = match minutes {
+        0.. => ("slow", "end too early"),
+        _ => ("fast", "may be refused"),
+    };
+    format!(
+        "The clock of this machine is {time} {word}, as most towers say: set it. Until then, files \
+         that are put here {effect}."
+    )
 }
 
 pub(super) fn refusal_sentence(refusal: &Refusal) -> String {
@@ -513,5 +544,19 @@ pub(super) fn stopped(part: &Part) -> Failure {
 pub(super) fn end_line() {
     if io::stderr().is_terminal() {
         let _ = io::stderr().write_all(b"\n");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sentence_about_a_clock_has_the_difference_and_what_to_do() {
+        let slow = "The clock of this machine is 9 min slow, as most towers say: set it.";
+        assert!(clock_sentence(9).starts_with(slow), "{}", clock_sentence(9));
+        let fast = "The clock of this machine is 1 h 30 min fast, as most towers say: set it.";
+        assert!(clock_sentence(-90).starts_with(fast), "{}", clock_sentence(-90));
+        assert!(clock_sentence(i32::MIN).contains("1491308 days fast"));
     }
 }
