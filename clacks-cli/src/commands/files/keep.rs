@@ -47,9 +47,7 @@ pub(super) fn stay(
                 write(report, repaired(&repair));
             }
             Step::Event(JobEvent::Trouble(error)) => {
-                report.clear();
-                let file = link.file();
-                let failure = report::failure(error, access, file.until, file.geometry);
+                let failure = report.failure(error, access, link.file());
                 report.trouble(failure.sentence().unwrap_or_default())?;
             }
             Step::Event(JobEvent::Failed(error)) => {
