@@ -141,17 +141,10 @@ impl Person {
         link
     }
 
-    /// Gets a file, which must be equal. Under load, answers of towers may come too late, and the
-    /// command asks to try again.
+    /// Gets a file, which must be equal.
     fn get(&self, tower: &str, link: &str, expected: &[u8]) {
         let name = format!("got-{}", expected.len());
-        let deadline = Instant::now() + DEADLINE;
-        let output = loop {
-            let output = self.run(tower, &["get", link, "-f", "-o", &name]);
-            if !stderr(&output).contains("Try again") || Instant::now() > deadline {
-                break output;
-            }
-        };
+        let output = self.run(tower, &["get", link, "-o", &name]);
         succeeded(&output);
         assert_eq!(stdout(&output), "");
         assert!(self.read(&name) == expected, "the content differs");
@@ -268,6 +261,82 @@ fn kill_when(child: &mut Child, condition: impl Fn() -> bool) {
     }
     child.kill().unwrap();
     assert_eq!(child.wait().unwrap().code(), None, "it ended before it was killed");
+}
+
+#[test]
+fn a_listener_gets_a_file_that_no_tower_lists() {
+    for runtime in RUNTIMES {
+        let person = Person::new();
+        let socket = person.path("socket");
+        let control = format!("--control={}", path(&socket));
+        let plain = ["--no-store", "--send-rate=20", "--heartbeat=1s", "--runtime", runtime];
+        let mut network = Network::start(2, &["--runtime", runtime]);
+        let announce = format!("--announce={}", network.address(1));
+        let plain = [&plain[..], &[announce.as_str()]].concat();
+        for args in [&[][..], &[], &[control.as_str()]] {
+            network.0.push(Tower::start(&[&plain[..], args].concat()));
+        }
+        network.wait_until_all_are_known();
+        let content = random(1 << 20, 7);
+        person.write("photo.jpg", &content);
+        let link = person.put(network.address(1), &["photo.jpg"]);
+        // The stores hand all pieces to the others, which list nothing.
+        for number in [1, 2] {
+            network.tower(number).signal("-TERM");
+            assert!(network.tower(number).ended().success());
+        }
+        let output = person.run(network.address(5), &["get", &link, "-o", "copy"]);
+        failed(&output, 4, "no tower with a store");
+        let listen = ["get", "--listen", "--json", &control];
+        let get = [&listen[..], &[&link, "-o", "copy"]].concat();
+        let output = common::run_to_deadline(person.command("", &get));
+        succeeded(&output);
+        assert!(person.read("copy") == content);
+        let events = events(&output);
+        // The tower may not know yet that the stores are gone.
+        assert!(find(&events, "forecast")["towers"].as_u64() >= Some(2), "{events:#?}");
+        assert_eq!(find(&events, "done")["verb"], "get");
+
+        // A file of which no piece comes.
+        let link = foreign_link().to_string();
+        let mut child = spawn_listener(&person, &[&listen[..], &[&link]].concat());
+        assert_eq!(interrupt(&mut child).code(), Some(130));
+        assert_eq!(person.names(), ["copy", "photo.jpg", "socket", "socket.lock"]);
+    }
+}
+
+#[test]
+fn a_listener_needs_a_tower_and_a_file_that_lasts() {
+    let person = Person::new();
+    let link = foreign_link().to_string();
+    let output = person.run("", &["get", "--listen", &link]);
+    failed(&output, 1, "No tower runs here: start one");
+    failed(&person.run("", &["get", "--listen", "--direct", &link]), 2, "cannot be used with");
+    let socket = person.path("socket");
+    let control = format!("--control={}", path(&socket));
+    let mut tower = Tower::start(&[&control]);
+    let old = FileId { until: 1_000, ..foreign_link().file() };
+    let old = ReadLink::new(Secret::new([7; 16]), old).to_string();
+    let output = person.run("", &["get", "--listen", &control, &old]);
+    failed(&output, 3, "The file is over: 0 of 93 needed pieces came");
+    let child = spawn_listener(&person, &["get", "--listen", "--json", &control, &link]);
+    tower.signal("-TERM");
+    assert!(tower.ended().success());
+    failed(&child.wait_with_output().unwrap(), 1, "The tower ended. Start it again");
+}
+
+/// Starts a get that listens, and waits until it does.
+fn spawn_listener(person: &Person, args: &[&str]) -> Child {
+    let mut command = person.command("", args);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let lines = common::lines_of(std::io::BufReader::new(child.stdout.take().unwrap()));
+    let next = || lines.recv_timeout(DEADLINE).unwrap();
+    let mut events = std::iter::repeat_with(|| serde_json::from_str::<Value>(&next()).unwrap());
+    let progress = events.find(|event| event["event"] == "progress").unwrap();
+    assert_eq!((&progress["phase"], &progress["pieces"]), (&"listening".into(), &0.into()));
+    // The pipe must stay open until the end of the command.
+    thread::spawn(move || lines.iter().count());
+    child
 }
 
 #[test]

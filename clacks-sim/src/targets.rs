@@ -79,6 +79,7 @@ impl Target {
             | Measure::Alive { .. }
             | Measure::Known { .. }
             | Measure::JobsDone { .. }
+            | Measure::JobsFailed { .. }
             | Measure::Named { .. }
             | Measure::Visited { .. } => format!("{} %", short(100.0 * number)),
             Measure::Value { metric, .. } | Measure::Mean { metric, .. }
@@ -365,6 +366,7 @@ impl Measurements {
                 | Measure::Value { .. }
                 | Measure::Mean { .. }
                 | Measure::JobsDone { .. }
+                | Measure::JobsFailed { .. }
                 | Measure::JobTime { .. }
                 | Measure::Visited { .. }
                 | Measure::Named { .. } => None,
@@ -404,6 +406,10 @@ fn of_jobs(measure: &Measure, files: &Files) -> Option<f64> {
         Measure::JobsDone { job } => {
             let done = of_kind(job).filter(|record| record.is_done).count() as u64;
             ratio(done, of_kind(job).count() as u64)
+        }
+        Measure::JobsFailed { job, why } => {
+            let failed = of_kind(job).filter(|record| record.is_failed(why)).count() as u64;
+            ratio(failed, of_kind(job).count() as u64)
         }
         Measure::JobTime { job, quantile } => {
             summary(of_kind(job).filter_map(JobRecord::seconds).collect(), quantile)

@@ -150,6 +150,13 @@ pub enum Refusal {
         /// The time that suffices with a probability of 99 %.
         time: Duration,
     },
+    /// Listening takes longer than the file lasts, with a probability of more than 1 %.
+    EndsFirst {
+        /// The time that suffices with a probability of 99 %.
+        time: Duration,
+        /// The time until the file ends.
+        left: Duration,
+    },
     /// It takes more than 64 MiB and more than 16 times the bytes of the file.
     TooMuchTraffic {
         /// The bytes.
@@ -170,12 +177,57 @@ impl fmt::Display for Refusal {
                 "it may take {} minutes: say that you are patient to do it anyway",
                 time.as_secs().div_ceil(60)
             ),
+            Self::EndsFirst { time, left } => write!(
+                f,
+                "it may take {} minutes, and the file ends in {}: say that you are patient to do \
+                 it anyway",
+                time.as_secs().div_ceil(60),
+                left.as_secs() / 60
+            ),
             Self::TooMuchTraffic { bytes } => write!(
                 f,
                 "it may take {} MB of traffic: say that you are patient to do it anyway",
                 bytes.div_ceil(1_000_000)
             ),
         }
+    }
+}
+
+/// What it will take to listen until a file is complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ListeningForecast {
+    /// The number of pieces that are missing.
+    pub pieces: u32,
+    /// The time that suffices with a probability of one half.
+    pub time: Duration,
+    /// The time that suffices with a probability of 99 %.
+    pub time_p99: Duration,
+    /// Why listening is refused.
+    pub refusal: Option<Refusal>,
+}
+
+impl ListeningForecast {
+    /// Returns the forecast if each group has `proved` pieces, each other piece arrives once each
+    /// `interval` on average, and the file ends after `left`.
+    pub(crate) fn new(
+        geometry: Geometry,
+        proved: u32,
+        missing: u32,
+        interval: Duration,
+        left: Duration,
+    ) -> Self {
+        let (total, data) = (geometry.total(), geometry.data());
+        let (total, data) = (total.saturating_sub(proved), data.saturating_sub(proved));
+        let within = |probability: f64| {
+            // After a time t, each piece has arrived with the probability 1 - e^(-t / interval).
+            let share = share_of_groups(geometry.groups(), total, data, probability);
+            seconds(interval.as_secs_f64() * -libm::log1p(-share))
+        };
+        let (time, time_p99) =
+            if data == 0 { (Duration::ZERO, Duration::ZERO) } else { (within(0.5), within(0.99)) };
+        let refusal = (time_p99 > left).then_some(Refusal::EndsFirst { time: time_p99, left });
+        Self { pieces: missing, time, time_p99, refusal }
     }
 }
 
@@ -283,8 +335,13 @@ pub(crate) fn safe_share(geometry: Geometry) -> f64 {
 /// Returns the share of the pieces of each group with which all groups can be restored with this
 /// probability.
 pub(crate) fn share_needed(geometry: Geometry, probability: f64) -> f64 {
-    let (total, data) = (geometry.total(), geometry.data());
-    let of_each = libm::pow(probability, 1.0 / f64::from(geometry.groups()));
+    share_of_groups(geometry.groups(), geometry.total(), geometry.data(), probability)
+}
+
+/// Returns the share of `total` pieces with which `groups` groups all have `data` of them with this
+/// probability.
+fn share_of_groups(groups: u32, total: u32, data: u32, probability: f64) -> f64 {
+    let of_each = libm::pow(probability, 1.0 / f64::from(groups));
     let (mut low, mut high) = (0.0, 1.0);
     for _ in 0..40 {
         let middle = f64::midpoint(low, high);
@@ -428,6 +485,28 @@ mod tests {
         wide.held = MAX_HELD;
         let wide = basis(1, wide).of_get(0.05, 1);
         assert!(matches!(wide.refusal, Some(Refusal::TooMuchTraffic { .. })), "{wide:?}");
+    }
+
+    #[test]
+    fn listening_obeys_the_law_of_the_coupon_collector() {
+        let harmonic = |n: u32| (1..=n).map(|i| 1.0 / f64::from(i)).sum::<f64>();
+        let (day, minute) = (Duration::from_secs(86_400), Duration::from_secs(60));
+        let forecast = |shards, proved| {
+            let geometry = geometry(shards);
+            let forecast = ListeningForecast::new(geometry, proved, 1, minute, day);
+            assert!(forecast.time <= forecast.time_p99 && forecast.refusal.is_none());
+            (geometry.total(), geometry.data(), forecast.time.as_secs_f64() / 60.0)
+        };
+        for (shards, proved) in [(20, 0), (93, 0), (93, 50), (256, 200)] {
+            let (n, k, time) = forecast(shards, proved);
+            let mean = harmonic(n - proved) - harmonic(n - k);
+            assert!((time / mean - 1.0).abs() < 0.03, "{shards} {proved}: {time} {mean}");
+        }
+        assert_eq!(forecast(93, 93).2, 0.0);
+        // More groups take longer, because all must be full.
+        assert!(forecast(1_024, 0).2 > forecast(256, 0).2);
+        let slow = ListeningForecast::new(geometry(93), 0, 93, 2 * day, day);
+        assert!(matches!(slow.refusal, Some(Refusal::EndsFirst { left, .. }) if left == day));
     }
 
     #[test]

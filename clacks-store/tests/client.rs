@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use clacks_proto::{Message, StateMachine};
 use clacks_store::{
-    Chunk, ClientConfig, FirstHop, Health, HealthState, Job, JobError, JobEvent, Path, Phase,
-    Refusal, Route, SHARD, StoreConfig, Tag, seal,
+    Chunk, ClientConfig, FirstHop, Health, HealthState, Job, JobError, JobEvent, Listener, Path,
+    Phase, Refusal, Route, SHARD, StoreConfig, Tag, seal,
 };
 use network::{Conduct, File, HOUR, Network, UNIX, address, config};
 
@@ -140,6 +141,28 @@ fn a_file_survives_the_loss_of_four_of_ten_towers_and_not_of_six() {
 }
 
 #[test]
+fn each_tower_gets_the_same_number_of_pieces() {
+    for route in [Route::Stem, Route::Direct] {
+        let mut network = Network::of_stores(10);
+        let mut config = stem(&[0]);
+        config.route = route;
+        for seed in 0..5 {
+            let file = File::new(93, seed, HOUR + 24);
+            let putter = network.add_client(config.clone());
+            network.start(putter, Job::Put(file.link.clone()));
+            network.run(putter, &file).put();
+        }
+        // Pieces that do not rest have moved to random towers.
+        network.advance(Duration::from_secs(60));
+        let held = (0..10).map(|store| network.store(store).stats().held);
+        let held: Vec<_> = held.collect();
+        // 93 each, of which 9 went away and as many came.
+        assert_eq!(held.iter().sum::<u64>(), 5 * 186);
+        assert!(held.iter().all(|held| (75..=111).contains(held)), "{held:?}");
+    }
+}
+
+#[test]
 fn a_file_that_was_never_put_is_gone() {
     let mut network = Network::of_stores(3);
     let file = File::new(9, 1, HOUR + 24);
@@ -151,6 +174,84 @@ fn a_file_that_was_never_put_is_gone() {
     assert!(network.now.duration_since(before).as_secs() < 20);
     assert!(network.client(getter).poll_event().is_none());
     assert_eq!(network.client(getter).progress().phase, Phase::Idle);
+}
+
+#[test]
+fn a_file_is_got_although_the_pieces_of_towers_that_left_are_not_listed_yet() {
+    let every = Duration::from_secs(120);
+    let mut settings = StoreConfig::default();
+    settings.list_every = every;
+    let routes = [Route::Stem, Route::Direct];
+    for (route, is_health) in routes.into_iter().flat_map(|it| [(it, false), (it, true)]) {
+        let mut network = Network::of_stores_with(5, &config(), &settings);
+        let file = File::new(93, 1, HOUR + 24);
+        let mut unverified = direct(0);
+        unverified.verify = 0;
+        let putter = network.add_client(unverified);
+        network.start(putter, Job::Put(file.link.clone()));
+        network.run(putter, &file).put();
+        let rest = |network: &Network| {
+            let late = u128::from(network.now.as_nanos()) % every.as_nanos();
+            every - Duration::from_nanos(u64::try_from(late).unwrap())
+        };
+        network.advance(rest(&network));
+        network.leave(2..5);
+        // Five seconds later, the others list what they got.
+        network.advance(rest(&network) - Duration::from_secs(5));
+        let relays: Vec<_> = (0..2).map(|_| network.add_fake(Conduct::Relay, &[0, 1])).collect();
+        let mut config = stem(&relays);
+        config.route = route;
+        let client = network.add_client(config);
+        let job = if is_health { Job::Health(file.link.clone()) } else { get(&file) };
+        network.start(client, job);
+        let outcomes = network.run(client, &file);
+        match outcomes.last {
+            Some(JobEvent::Checked(health)) => assert_eq!(health.state, HealthState::Safe),
+            _ => outcomes.assert_restores(&file),
+        }
+    }
+}
+
+#[test]
+fn a_file_is_got_while_its_pieces_move() {
+    // Each piece moves each second, and is listed for less than half of the time.
+    let (mut fast, mut settings) = (config(), StoreConfig::default());
+    fast.send_rate = clacks_proto::SendRate::per_second(200);
+    settings.hold = Duration::from_secs(1);
+    for route in [Route::Stem, Route::Direct] {
+        let mut network = Network::of_stores_with(2, &fast, &settings);
+        let file = File::new(93, 1, HOUR + 24);
+        let mut config = stem(&[0]);
+        config.route = route;
+        let putter = network.add_client(config.clone());
+        network.start(putter, Job::Put(file.link.clone()));
+        network.run(putter, &file).put();
+        let getter = network.add_client(config);
+        network.start(getter, get(&file));
+        network.run(getter, &file).assert_restores(&file);
+    }
+}
+
+#[test]
+fn a_file_is_got_from_a_tower_that_answers_late() {
+    for route in [Route::Stem, Route::Direct] {
+        for late in [10, 40, 70] {
+            let mut network = Network::of_stores(2);
+            let file = File::new(93, 1, HOUR + 24);
+            put(&mut network, &file);
+            let mut config = stem(&[0]);
+            config.route = route;
+            let getter = network.add_client(config);
+            network.start(getter, get(&file));
+            assert!(matches!(network.event(getter), JobEvent::Forecast(_)));
+            let now = network.now;
+            network.stop(1);
+            network.client(getter).proceed(now);
+            network.advance(Duration::from_secs(late));
+            network.go_on(1);
+            network.run(getter, &file).assert_restores(&file);
+        }
+    }
 }
 
 #[test]
@@ -263,6 +364,25 @@ fn a_keeper_repairs_what_leaves_with_its_towers() {
     assert!(repaired.alive > 0.95, "{repaired:?}");
     assert_readable(&mut network, 5, &file);
     assert!(network.client(keeper).progress().phase == Phase::Waiting);
+}
+
+#[test]
+fn a_keeper_checks_often_until_it_knows_how_fast_pieces_are_lost() {
+    let mut network = Network::of_stores(4);
+    let file = File::new(9, 1, HOUR + 24);
+    put(&mut network, &file);
+    let keeper = network.add_client(direct(1));
+    network.start(keeper, Job::Keep(file.link.clone()));
+    let mut pauses = Vec::new();
+    let mut last = None;
+    for _ in 0..7 {
+        assert!(matches!(network.event(keeper), JobEvent::Checked(_)));
+        pauses.extend(last.map(|last| network.now.duration_since(last).as_secs() / 60));
+        last = Some(network.now);
+    }
+    // 2, 4, 8, 16 and 30 minutes, each times 0.5 to 1.5.
+    assert!(pauses[0] <= 3 && pauses[1] <= 6 && pauses[2] <= 12, "{pauses:?}");
+    assert!(pauses[4..].iter().all(|pause| (15..=45).contains(pause)), "{pauses:?}");
 }
 
 #[test]
@@ -469,13 +589,58 @@ fn an_own_tower_without_others_asks_by_itself() {
 #[test]
 fn a_wrong_clock_is_named() {
     let mut network = Network::of_stores(3);
-    for wrong in [UNIX - 2 * 86_400, UNIX + 2 * 86_400] {
+    for (wrong, ahead) in [(UNIX - 2 * 86_400, 2_880), (UNIX + 2 * 86_400, -2_880)] {
         let hour = u32::try_from(wrong / 3_600).unwrap();
         let file = File::new(9, 1, hour + 24);
         let putter = network.add_client_at(direct(0), wrong);
         network.start(putter, Job::Put(file.link.clone()));
-        assert_eq!(network.run(putter, &file).error(), JobError::Clock);
+        let put = network.run(putter, &file);
+        assert_eq!(put.error(), JobError::Clock { minutes: Some(ahead) });
+        assert_eq!(put.clock, Some(ahead));
     }
+}
+
+#[test]
+fn a_difference_of_clocks_is_reported_if_towers_behind_two_first_hops_agree() {
+    let put = |ahead: i64, liar: usize| {
+        let mut network = Network::of_stores(5);
+        let stores = [0, 1, 2, 3, 4];
+        let hops = [(); 3].map(|()| network.add_fake(Conduct::Relay, &stores));
+        let file = File::new(9, 1, HOUR + 10);
+        let config = stem(&[hops[liar], hops[(liar + 1) % 3], hops[(liar + 2) % 3]]);
+        let putter = network.add_client_at(config, UNIX.strict_add_signed(-ahead));
+        network.start(putter, Job::Put(file.link.clone()));
+        let put = network.run(putter, &file);
+        put.put();
+        put.clock
+    };
+    assert_eq!(put(20 * 60, 0), Some(20));
+    assert_eq!(put(-20 * 60, 1), Some(-20));
+    assert_eq!(put(4 * 60, 0), None, "clocks may differ a little");
+    assert_eq!(put(0, 0), None);
+}
+
+#[test]
+fn one_tower_can_not_make_a_clock_look_wrong() {
+    let mut network = Network::of_stores(3);
+    let stores = [0, 1, 2];
+    // The first hop shows inventories of its own, each with a clock that is wrong.
+    let liar = network.add_fake(Conduct::Hide, &stores);
+    network.fake(liar).clock_ahead = 90;
+    let honest = network.add_fake(Conduct::Relay, &stores);
+    let missing = File::new(9, 1, HOUR + 10);
+    let getter = network.add_client(stem(&[liar, honest]));
+    network.start(getter, get(&missing));
+    let got = network.run(getter, &missing);
+    assert!(matches!(got.error(), JobError::Gone { agreed: 1, .. }), "{:?}", got.last);
+    assert_eq!(got.clock, None);
+    // A store that lies among others, and is asked directly.
+    let forger = network.add_fake(Conduct::Forge(Vec::new()), &[]);
+    network.fake(forger).clock_ahead = -90;
+    let relay = network.add_fake(Conduct::Relay, &[0, 1, 2, forger]);
+    let getter = network.add_client(direct(relay));
+    network.start(getter, get(&missing));
+    assert_eq!(network.run(getter, &missing).clock, None);
 }
 
 #[test]
@@ -536,7 +701,8 @@ fn forged_tags_do_not_make_a_dying_file_look_healthy() {
     (0..3).for_each(|number| network.kill(number));
     let forger = network.add_fake(Conduct::Forge(forged_tags(&file)), &[3, 4]);
     let health = health(&mut network, forger, &file);
-    assert!(health.proved < health.sampled && health.alive < 0.6, "{health:?}");
+    assert!(health.proved > 0 && health.alive < 0.6, "{health:?}");
+    assert_eq!(health.state, HealthState::Lost);
 }
 
 /// Returns what all stores list.
@@ -791,4 +957,87 @@ proptest! {
             prop_assert!(is_expected, "{error:?}");
         }
     }
+}
+
+/// Starts to listen at a store. What the store holds already counts.
+fn listen(network: &mut Network, at: usize, file: &File, proved: Vec<u32>) {
+    let mut listener = Listener::new(&file.link, proved);
+    let held: Vec<_> = network.store(at).tower().peek().collect();
+    network.heard.extend(held.iter().filter_map(|held| listener.take(&held.message)));
+    network.listener = Some((at, listener));
+}
+
+fn listener(network: &Network) -> &Listener {
+    &network.listener.as_ref().unwrap().1
+}
+
+#[test]
+fn a_listener_collects_a_file_without_a_request() {
+    let mut settings = StoreConfig::default();
+    settings.hold = Duration::from_secs(20);
+    let mut network = Network::of_stores_with(8, &config(), &settings);
+    let (file, other) = (File::new(93, 1, HOUR + 24), File::new(40, 2, HOUR + 24));
+    put(&mut network, &file);
+    put(&mut network, &other);
+    network.advance(Duration::from_secs(300));
+    let counts = |network: &mut Network| {
+        let of = |number| {
+            let stats = network.store(number).stats();
+            (stats.listed, stats.fetched, stats.relayed)
+        };
+        (0..8).map(of).collect::<Vec<_>>()
+    };
+    let before = counts(&mut network);
+    let received = |network: &mut Network| network.store(7).tower().stats().received;
+    let first = received(&mut network);
+    network.advance(Duration::from_secs(300));
+    let rate = (received(&mut network) - first) as f64 / 300.0;
+    let held = network.store(7).tower().peek().count() as f64;
+    let interval = Duration::from_secs_f64(7.0 * held / rate);
+    assert!(interval > settings.hold * 7, "{interval:?}");
+
+    listen(&mut network, 7, &file, Vec::new());
+    let start = network.now;
+    let day = Duration::from_secs(86_400);
+    let forecast = listener(&network).forecast(interval, day);
+    let progress = listener(&network).progress();
+    assert_eq!((progress.phase, progress.needed), (Phase::Listening, 93));
+    assert_eq!(forecast.pieces + progress.pieces, 93);
+    while !listener(&network).is_complete() {
+        network.advance(Duration::from_secs(1));
+        assert!(network.now < start + day, "{:?}", listener(&network));
+    }
+    let time = network.now.duration_since(start);
+    assert!(time > forecast.time / 2 && time < forecast.time_p99 * 2, "{time:?}: {forecast:?}");
+    assert_eq!(network.heard.len(), 93, "no more pieces are taken than are needed");
+    assert_eq!(listener(&network).forecast(interval, day).time_p99, Duration::ZERO);
+    assert_eq!(counts(&mut network), before, "no store was asked");
+    let pieces = std::mem::take(&mut network.heard);
+    let outcomes = network::Outcomes { pieces, ..Default::default() };
+    outcomes.assert_has(&file);
+
+    // With the pieces that are there, nothing is left to do.
+    let proved = outcomes.pieces.iter().map(|(piece, _)| piece.index()).collect();
+    listen(&mut network, 7, &file, proved);
+    assert!(listener(&network).is_complete() && network.heard.is_empty());
+}
+
+#[test]
+fn a_listener_takes_no_piece_that_is_not_proved() {
+    let file = File::new(93, 1, HOUR + 24);
+    let mut listener = Listener::new(&file.link, []);
+    let keys = file.link.chunk_keys();
+    // An owner of the keep link can seal other bytes.
+    let forged = seal(&keys, 3, &[1; SHARD], &Path::default(), HOUR + 20, [9; 12]);
+    assert!(listener.take(&Message::bytes(&forged[..])).is_none());
+    let shard: &[u8; SHARD] = file.groups[0].shards()[3].as_slice().try_into().unwrap();
+    let path = file.roots.path(&file.groups[0], 3);
+    let right = seal(&keys, 3, shard, &path, HOUR + 20, [9; 12]);
+    let mut changed = right.clone();
+    changed[500] ^= 1;
+    assert!(listener.take(&Message::bytes(&changed[..])).is_none());
+    assert!(listener.take(&Message::bytes(&right[1..])).is_none());
+    let (piece, _) = listener.take(&Message::bytes(&right[..])).unwrap();
+    assert_eq!((piece.index(), listener.progress().pieces), (3, 1));
+    assert!(listener.take(&Message::bytes(&right[..])).is_none(), "the piece is known");
 }

@@ -159,6 +159,7 @@ pub(crate) struct LinkArg {
     "clacks get - -o photo.jpg < link.txt"
     "clacks get clacks1... -o - | tar x"
     "clacks get clacks1... -o ~/Downloads"
+    "clacks get clacks1... --listen"
 ))]
 pub(crate) struct GetArgs {
     #[command(flatten)]
@@ -175,6 +176,16 @@ pub(crate) struct GetArgs {
     /// Go on even if the forecast is bad
     #[arg(long)]
     pub(crate) patient: bool,
+    /// Ask no tower. Take the pieces from the messages that the tower of this machine receives
+    ///
+    /// No other tower learns that this machine reads the file. It takes minutes in a network of
+    /// some towers, hours in one of a hundred, and too long in a larger one. The tower must run:
+    /// start it with `clacks tower`.
+    #[arg(long, conflicts_with_all = ["direct", "verify", "network", "roots", "state", "clear"])]
+    pub(crate) listen: bool,
+    /// The control socket of the tower for --listen. Needed only if several towers run here
+    #[arg(long, value_name = "PATH")]
+    pub(crate) control: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) verify: VerifyArgs,
     #[command(flatten)]

@@ -69,6 +69,18 @@ pub fn run(args: &[&str]) -> Output {
     clacks(args).output().unwrap()
 }
 
+/// Runs a command that may wait for ever. It is killed at the deadline.
+pub fn run_to_deadline(mut command: Command) -> Output {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let id = child.id().to_string();
+    let (sender, output) = channel();
+    thread::spawn(move || sender.send(child.wait_with_output()));
+    output.recv_timeout(DEADLINE).map(Result::unwrap).unwrap_or_else(|_| {
+        let _ = Command::new("kill").args(["-KILL", &id]).status();
+        panic!("it did not end: {:?}", output.recv_timeout(DEADLINE));
+    })
+}
+
 pub fn stdout(output: &Output) -> &str {
     std::str::from_utf8(&output.stdout).unwrap()
 }

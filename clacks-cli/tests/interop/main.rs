@@ -7,6 +7,7 @@
 mod answers;
 #[path = "../common/mod.rs"]
 mod common;
+mod files;
 mod javascript;
 #[path = "../conformance/network.rs"]
 #[allow(dead_code, reason = "the part that these scenarios need")]
@@ -39,6 +40,7 @@ const MIO: Runtimes = &[Runtime::Mio];
 on_every_runtime! {
     one_network::three_of_theirs_and_one_of_ours,
     one_network::one_of_theirs_and_three_of_ours,
+    files::a_file_lives_among_both_kinds_of_towers,
     answers::both_kinds_of_towers_answer_as_it_is_written,
     pairs::each_side_can_ignore_the_other,
     pairs::what_is_too_long_for_them_goes_to_our_own,

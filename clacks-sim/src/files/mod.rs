@@ -18,7 +18,7 @@ use rand::seq::{IndexedRandom, index};
 use crate::observation::TowerId;
 use crate::outcome::JobCount;
 use crate::rng::{Purpose, RngStream, RngStreams};
-use crate::scenario::{self, Guess, JobKind};
+use crate::scenario::{self, Guess, JobFailure, JobKind};
 pub(crate) use client::ClientNode;
 use content::File;
 pub(crate) use pieces::Pieces;
@@ -58,20 +58,39 @@ pub(crate) struct JobRecord {
     ended: Option<Instant>,
     pub(crate) is_done: bool,
     /// Why the job failed or can't begin.
-    pub(crate) why: Option<String>,
+    failure: Option<Failure>,
     /// The towers that a reader has visited, and those that it knew.
     visited: (u32, u32),
+}
+
+/// Why a job failed.
+#[derive(Clone, Debug)]
+struct Failure {
+    kind: JobFailure,
+    /// The reason, for people.
+    why: String,
+}
+
+impl Failure {
+    fn other(why: &str) -> Self {
+        Self { kind: JobFailure::Other, why: why.to_owned() }
+    }
 }
 
 impl JobRecord {
     /// Returns what has become of the job, for people.
     fn result(&self) -> &str {
-        match &self.why {
+        match &self.failure {
             _ if self.is_done => "done",
-            Some(why) => why,
+            Some(failure) => &failure.why,
             None if self.began.is_some() => "not over at the end of the run",
             None => "did not begin",
         }
+    }
+
+    /// Returns whether the job failed for this reason.
+    pub(crate) fn is_failed(&self, why: JobFailure) -> bool {
+        self.failure.as_ref().is_some_and(|failure| failure.kind == why)
     }
 
     /// Returns the seconds that the job took, if it was done.
@@ -102,8 +121,8 @@ impl Files {
         let job = |client: u32| {
             let kind = if client < section.count { JobKind::Put } else { JobKind::Get };
             let file = (client % section.count) as usize;
-            let (began, ended, is_done) = (None, None, false);
-            JobRecord { kind, file, began, ended, is_done, why: None, visited: (0, 0) }
+            let (began, ended, is_done, failure) = (None, None, false, None);
+            JobRecord { kind, file, began, ended, is_done, failure, visited: (0, 0) }
         };
         let files: Vec<File> = files.collect::<Option<_>>()?;
         let keys = if spies.is_empty() { Vec::new() } else { keys(&files) };

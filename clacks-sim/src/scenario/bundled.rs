@@ -78,6 +78,9 @@ pub(super) const BUNDLED: &[Bundled] = bundle! {
     "store-decay", 4 s: "Pieces without keepers die with the towers that crash, compared with theory",
     "store-holes", 5 s: "Files with keepers, while a tenth of the towers drops what it gets",
     "store-flood", 12 s: "Files stay readable while three of sixty towers fill all queues",
+    "store-hops", 3 s: "Files are put although a tenth of the towers says that it queued pieces and drops them",
+    "store-split", 6 s: "Files with four times the pieces needed are readable in both halves of a network",
+    "store-radio", 5 s: "The time until a tower has heard enough pieces of a file, compared with the radio law",
 };
 
 impl Scenario {

@@ -86,6 +86,21 @@ pub enum JobKind {
     Get,
 }
 
+/// Why a client did not do its job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum JobFailure {
+    /// The file is gone, as several towers say.
+    Gone,
+    /// Other towers do not see the pieces that were put.
+    NotSeen,
+    /// The network has no room, or none for so long.
+    Full,
+    /// Another reason.
+    Other,
+}
+
 /// How spies guess which client put or got a file. They name one neighbour that sent requests for
 /// its pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::error::ScenarioError;
 use super::validate::{Checked, times, within};
-use super::{FaultKind, Guess, JobKind, RoleKind, Scenario, Towers, tagged};
+use super::{FaultKind, Guess, JobFailure, JobKind, RoleKind, Scenario, Towers, tagged};
 use crate::closed_form;
 use crate::metrics::{Aggregate, Metric};
 use crate::plan::Group;
@@ -194,6 +194,13 @@ pub enum Measure {
         /// What the clients do.
         job: JobKind,
     },
+    /// The share of the clients that put, or get, a file and failed.
+    JobsFailed {
+        /// What the clients do.
+        job: JobKind,
+        /// Why they failed.
+        why: JobFailure,
+    },
     /// The seconds that the clients took that were done. Unknown if none was.
     JobTime {
         /// What the clients do.
@@ -239,6 +246,7 @@ impl Measure {
             | Self::Known { at, .. } => at,
             Self::KnownAfter { from, .. } | Self::HeardAfter { from, .. } => from,
             Self::JobsDone { .. }
+            | Self::JobsFailed { .. }
             | Self::JobTime { .. }
             | Self::Visited { .. }
             | Self::Named { .. } => Duration::ZERO,
@@ -262,6 +270,7 @@ impl Measure {
             | Self::KnownAfter { from: at, .. }
             | Self::HeardAfter { from: at, .. } => *at /= divisor,
             Self::JobsDone { .. }
+            | Self::JobsFailed { .. }
             | Self::JobTime { .. }
             | Self::Visited { .. }
             | Self::Named { .. } => {}
@@ -494,6 +503,7 @@ impl Scenario {
                 Err(ScenarioError::field(field("kind"), problem))
             }
             Measure::JobsDone { .. }
+            | Measure::JobsFailed { .. }
             | Measure::JobTime { .. }
             | Measure::Visited { .. }
             | Measure::Named { .. } => Ok(()),

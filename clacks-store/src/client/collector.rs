@@ -247,10 +247,8 @@ impl Collector {
         let is_wanted = match &self.scope {
             Scope::None => false,
             Scope::Sample => draw() < self.sample_share(),
-            Scope::All => self.is_open(group) && !self.proved.contains(index),
-            Scope::Groups(groups) => {
-                groups.contains(&group) && self.is_open(group) && !self.proved.contains(index)
-            }
+            Scope::All => self.needs(index),
+            Scope::Groups(groups) => groups.contains(&group) && self.needs(index),
         };
         let take = match (&self.scope, is_wanted) {
             (_, true) => Take::Yes,
@@ -264,6 +262,17 @@ impl Collector {
     /// Returns the share of the pieces that is drawn as a sample.
     fn sample_share(&self) -> f64 {
         (SAMPLE / f64::from(self.geometry.total())).max(SAMPLE_SHARE)
+    }
+
+    /// Returns whether a piece is one of the file, is not proved, and its group needs more pieces.
+    pub(crate) fn needs(&self, index: u32) -> bool {
+        let group = self.geometry.locate(index).map(|(group, _)| group);
+        group.is_some_and(|group| self.is_open(group)) && !self.proved.contains(index)
+    }
+
+    /// Returns how many pieces are proved of the group that has the fewest.
+    pub(crate) fn least_proved(&self) -> u32 {
+        self.proved_in.iter().copied().min().unwrap_or(0)
     }
 
     /// Returns whether a group needs more pieces.

@@ -9,6 +9,7 @@ use rand::RngExt;
 
 use super::active::{Active, FORECAST_VISITS, Kind, limits, worst};
 use super::collector::{Scope, Which};
+use super::get::look;
 use super::job::{Health, HealthState, JobError, JobEvent, Phase, Repair};
 use super::publisher::{Publisher, Stuck};
 use super::put::{MAX_HOURS, MAX_JITTER, draw};
@@ -50,6 +51,8 @@ struct Repairing {
 
 #[derive(Debug, Default)]
 pub(super) struct HealthCheck {
+    /// The further counts after one that showed too few pieces.
+    looks: usize,
     /// The other first hops that see too few pieces, too.
     agreed: u8,
     /// The last count, if it showed too few pieces.
@@ -62,6 +65,9 @@ pub(super) struct Keep {
     loss: f64,
     /// The time of the last check, and the share that was alive after its repairs.
     last: Option<(Instant, f64)>,
+    /// The longest time to the next check. It is doubled with each check, because the first ones
+    /// must show how fast pieces are lost in this network.
+    longest: Duration,
     /// The life of a new piece in hours.
     life: u32,
     todo: VecDeque<(u32, Vec<u32>)>,
@@ -72,7 +78,7 @@ impl Default for Keep {
     fn default() -> Self {
         let loss = 1.0 / SESSION.as_secs_f64();
         let (todo, batch) = (VecDeque::new(), Vec::new());
-        Self { loss, last: None, life: MAX_HOURS, todo, batch }
+        Self { loss, last: None, longest: MIN_PERIOD, life: MAX_HOURS, todo, batch }
     }
 }
 
@@ -101,7 +107,7 @@ impl Keep {
 
     /// Returns the mean time between two checks.
     fn period(&self) -> Duration {
-        seconds(LOSS_PER_CHECK / self.loss.max(1e-9)).clamp(MIN_PERIOD, MAX_PERIOD)
+        seconds(LOSS_PER_CHECK / self.loss.max(1e-9)).clamp(MIN_PERIOD, self.longest)
     }
 }
 
@@ -116,8 +122,15 @@ impl Active {
     pub(super) fn step_health(&mut self, env: &mut Env) {
         let Some(survey) = &self.survey else { return };
         let (is_over, answered) = (survey.is_over(), survey.answered());
+        if let Some(at) = self.wake_at {
+            if at <= env.now {
+                let hop = survey.hop;
+                self.begin_check(env, hop);
+            }
+            return;
+        }
         if is_over && answered == 0 {
-            return self.fail(env, JobError::NoStore);
+            return self.on_no_answer(env);
         }
         if is_over && survey.relays_nothing() {
             return self.fail(env, JobError::NoRelay);
@@ -138,6 +151,14 @@ impl Active {
         let is_other = self.survey.as_ref().is_some_and(|survey| survey.hop != self.hop);
         let is_own_alone = env.config.first_hop == FirstHop::Own && health.known <= 1;
         let Kind::Health(check) = &mut self.kind else { return };
+        if health.state == HealthState::Lost
+            && health.seen > 0
+            && let Some(pause) = look(check.looks, false)
+        {
+            check.looks += 1;
+            self.wake_at = Some(env.now + pause);
+            return;
+        }
         check.agreed += u8::from(is_other);
         let is_confirmed = check.agreed >= env.config.verify || is_own_alone;
         if health.state != HealthState::Lost || is_confirmed {
@@ -324,6 +345,7 @@ impl Active {
         let geometry = self.collector.geometry();
         let hour = env.hour();
         self.set_targets(&mut env.rng);
+        self.note_clock(env);
         env.requests.clear();
         let Some(keep) = self.keep() else { return };
         // A group with too few pieces can't be restored. Its health says so.
@@ -366,7 +388,10 @@ impl Active {
         }
         match publisher.stuck() {
             None => {}
-            Some(Stuck::BadHour) => self.on_keep_trouble(env, JobError::Clock),
+            Some(Stuck::BadHour) => {
+                let error = self.clock_error(env);
+                self.on_keep_trouble(env, error);
+            }
             Some(Stuck::TooLong) => {
                 keep.life = (keep.life / 2).max(MIN_LIFE);
                 self.on_keep_trouble(env, JobError::TooLong);
@@ -403,6 +428,7 @@ impl Active {
     }
 
     fn wait(&mut self, env: &mut Env) {
+        self.note_clock(env);
         env.requests.clear();
         self.survey = None;
         self.publisher = None;
@@ -412,6 +438,7 @@ impl Active {
         keep.batch.clear();
         // Several keepers of a file must not repair it at the same time.
         let pause = keep.period().mul_f64(env.rng.random_range(0.5..1.5));
+        keep.longest = MAX_PERIOD.min(keep.longest * 2);
         self.wake_at = Some(env.now + pause);
     }
 }

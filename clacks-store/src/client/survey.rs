@@ -14,6 +14,7 @@ use super::collector::{LARGE, Take, Wanted};
 use super::requests::{ContactId, Failure, Way, mean};
 use crate::address_group::AddressGroup;
 use crate::chunk::Tag;
+use crate::clock_samples::ClockSamples;
 use crate::estimate::{MAX_VISITS, NetworkEstimate, Samples, VISITS_PER_SECOND};
 use crate::protocol::PAGE;
 
@@ -61,6 +62,8 @@ pub(crate) struct KnownTower {
     pub(crate) has_failed: bool,
     /// The last hop said that it can't reach the tower.
     is_lost: bool,
+    /// A request for its inventory timed out, and no later one was answered. It may hold pieces.
+    is_silent: bool,
     /// The visits without an answer.
     tries: u8,
     trust: u32,
@@ -128,6 +131,7 @@ pub(crate) struct Survey {
     answered: u32,
     failed: u32,
     samples: Samples,
+    clocks: ClockSamples,
     next_visit_at: Instant,
     spacing: Duration,
     /// When the visits were slowed down last.
@@ -166,6 +170,7 @@ impl Survey {
             answered: 0,
             failed: 0,
             samples: Samples::default(),
+            clocks: ClockSamples::default(),
             spacing: SPACING,
             slowed_at: Instant::ORIGIN,
             next_visit_at: Instant::from_nanos(now.as_nanos().saturating_sub(BURST)),
@@ -198,6 +203,7 @@ impl Survey {
             has_answered: false,
             has_failed: false,
             is_lost: false,
+            is_silent: false,
             tries: 0,
             trust: FIRST_TRUST,
         });
@@ -271,6 +277,10 @@ impl Survey {
         self.peer_pages == 0
     }
 
+    pub(crate) fn limit(&self) -> u32 {
+        self.limit
+    }
+
     /// Allows more visits.
     pub(crate) fn set_limit(&mut self, limit: u32) {
         self.limit = limit;
@@ -332,7 +342,8 @@ impl Survey {
     }
 
     /// Takes a page of an inventory. Returns false if the page is invalid: its tags are not in
-    /// order, or it claims more without a tag. The tower is bad then.
+    /// order, or it claims more without a tag. The tower is bad then. `clocks` are the Unix minutes
+    /// of the tower and of this machine.
     pub(crate) fn on_inventory(
         &mut self,
         tower: TowerId,
@@ -340,6 +351,7 @@ impl Survey {
         has_more: bool,
         held: u32,
         room: u32,
+        clocks: (u32, u32),
     ) -> bool {
         let Some(visit) = self.visits.get_mut(&tower) else { return false };
         visit.is_listing = false;
@@ -351,11 +363,13 @@ impl Survey {
             .all(|((), before, tag)| before < tag);
         let is_whole = !has_more || count == PAGE;
         visit.has_more = has_more && visit.pages < MAX_PAGES;
-        if let Some(known) = self.towers.get_mut(usize::from(tower))
-            && !core::mem::replace(&mut known.has_answered, true)
-        {
-            self.answered += 1;
-            self.samples.push(held, room);
+        if let Some(known) = self.towers.get_mut(usize::from(tower)) {
+            known.is_silent = false;
+            if !core::mem::replace(&mut known.has_answered, true) {
+                self.answered += 1;
+                self.samples.push(held, room);
+                self.clocks.push(clocks.0, clocks.1);
+            }
         }
         if !is_sorted || !is_whole {
             self.set_bad(tower);
@@ -378,6 +392,12 @@ impl Survey {
         let Some(known) = self.towers.get_mut(usize::from(tower)) else { return };
         known.tries += 1;
         known.is_lost = failure == Failure::Lost;
+        known.is_silent = failure == Failure::TimedOut;
+        if known.has_answered {
+            // The next page of an inventory of which earlier ones came.
+            visit.has_more = known.tries < MAX_SILENT;
+            return;
+        }
         let most = match failure {
             Failure::Lost => MAX_LOST,
             Failure::TimedOut | Failure::LinkEnded => MAX_SILENT,
@@ -387,7 +407,7 @@ impl Survey {
             self.spacing = MAX_SPACING.min(self.spacing * 2);
             self.slowed_at = now;
         }
-        if !known.has_answered && known.tries < most {
+        if known.tries < most {
             self.visits.remove(&tower);
             self.again.push_back(tower);
             self.waiting += 1;
@@ -537,6 +557,17 @@ impl Survey {
         f64::from(self.answered) / f64::from(self.known().max(1))
     }
 
+    /// Returns how many towers did not answer in time. They may hold pieces.
+    pub(crate) fn silent(&self) -> u32 {
+        let silent = self.towers.iter().filter(|known| known.is_silent).count();
+        u32::try_from(silent).unwrap_or(u32::MAX)
+    }
+
+    /// Returns whether so many towers did not answer in time that they may hold most of a file.
+    pub(crate) fn may_hide(&self) -> bool {
+        self.silent() > self.answered / 2
+    }
+
     pub(crate) fn answered(&self) -> u32 {
         self.answered
     }
@@ -565,6 +596,11 @@ impl Survey {
             held,
             room,
         }
+    }
+
+    /// Returns by how many minutes the clocks of most towers are ahead of that of this machine.
+    pub(crate) fn clock_difference(&self) -> Option<i32> {
+        self.clocks.difference()
     }
 
     /// Returns the towers that the first hop knows by itself. The end of the stem has no say in
@@ -673,7 +709,7 @@ mod tests {
     }
 
     fn end(survey: &mut Survey, tower: TowerId, now: Instant) {
-        assert!(survey.on_inventory(tower, core::iter::empty(), false, 5, 10));
+        assert!(survey.on_inventory(tower, core::iter::empty(), false, 5, 10, (1, 1)));
         assert!(survey.end_visits(now));
     }
 
@@ -763,7 +799,7 @@ mod tests {
             survey.start_visit(&mut rng(1), BEGIN).unwrap();
             let tower = *survey.visits.keys().next().unwrap();
             let tags = tags.into_iter().map(tag);
-            assert!(!survey.on_inventory(tower, tags, has_more, 1, 1));
+            assert!(!survey.on_inventory(tower, tags, has_more, 1, 1, (1, 1)));
             assert!(survey.is_bad(tower));
             assert!(survey.end_visits(Instant::ORIGIN), "the visit is over");
         }
@@ -797,7 +833,7 @@ mod tests {
                 tag[..8].copy_from_slice(&(pages * 500 + at + 1).to_be_bytes());
                 Tag::new(tag)
             };
-            assert!(survey.on_inventory(tower, (0..500).map(tag), true, 1, 1));
+            assert!(survey.on_inventory(tower, (0..500).map(tag), true, 1, 1, (1, 1)));
             pages += 1;
         }
         assert_eq!(pages, u64::from(MAX_PAGES));

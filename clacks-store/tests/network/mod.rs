@@ -12,8 +12,8 @@ use clacks_proto::{
 };
 use clacks_store::protocol::{Body, Datagram, Outcome, Page, Tags};
 use clacks_store::{
-    CHUNK, Chunk, Client, ClientConfig, Group, GroupRoots, Job, JobEvent, Store, StoreConfig, Tag,
-    enable_client, enable_store,
+    CHUNK, Chunk, Client, ClientConfig, Group, GroupRoots, Job, JobEvent, Listener, OpenedChunk,
+    Store, StoreConfig, Tag, enable_client, enable_store,
 };
 
 /// The Unix hour at the origin of all clocks, which is half past it.
@@ -72,6 +72,8 @@ pub(crate) struct Fake {
     pub(crate) known: Vec<Address>,
     /// The next tower of longer stems. Without one, all stems end here.
     pub(crate) stem: Option<Address>,
+    /// By how many minutes it says that its clock is ahead.
+    pub(crate) clock_ahead: i32,
     /// The requests that came as the hop of a stem.
     pub(crate) relays: u32,
     /// The fewest hops of a request that is not for addresses.
@@ -97,6 +99,11 @@ impl Fake {
             self.answer(datagram.link, &request, now);
         }
         is_busy
+    }
+
+    fn minute(&self, now: Instant) -> u32 {
+        let unix = UNIX + now.as_nanos() / 1_000_000_000;
+        u32::try_from(unix / 60).unwrap().wrapping_add_signed(self.clock_ahead)
     }
 
     fn send(&mut self, link: LinkId, datagram: &Datagram<'_>, now: Instant) {
@@ -156,6 +163,7 @@ impl Fake {
                 let page = Page::default();
                 let body = Body::Inventory {
                     has_more: false,
+                    minute: self.minute(now),
                     held: 0,
                     room: 1_000,
                     entries: page.entries(),
@@ -182,7 +190,8 @@ impl Fake {
                 entries.sort_unstable();
                 let has_more = entries.iter().any(|(tag, until)| !page.push(*tag, *until));
                 let entries = page.entries();
-                let body = Body::Inventory { has_more, held: 10, room: 1_000, entries };
+                let minute = self.minute(now);
+                let body = Body::Inventory { has_more, minute, held: 10, room: 1_000, entries };
                 return self.send(link, &Datagram { number, body }, now);
             }
             (Body::Fetch(tags), None) if matches!(self.conduct, Conduct::Gone(_)) => {
@@ -266,13 +275,27 @@ pub(crate) struct Network {
     ends: BTreeMap<(usize, LinkId), (usize, LinkId)>,
     /// The nodes that were killed.
     pub(crate) dead: BTreeSet<usize>,
+    /// The nodes that do nothing for a while, and then go on.
+    stopped: BTreeSet<usize>,
     pub(crate) notices: Vec<(usize, Notice)>,
+    /// Takes pieces from the messages that a node receives.
+    pub(crate) listener: Option<(usize, Listener)>,
+    /// The pieces that it took.
+    pub(crate) heard: Vec<(OpenedChunk, [u8; 32])>,
 }
 
 impl Network {
     pub(crate) fn new() -> Self {
-        let (ends, dead) = (BTreeMap::new(), BTreeSet::new());
-        Self { nodes: Vec::new(), now: Instant::ORIGIN, ends, dead, notices: Vec::new() }
+        Self {
+            nodes: Vec::new(),
+            now: Instant::ORIGIN,
+            ends: BTreeMap::new(),
+            dead: BTreeSet::new(),
+            stopped: BTreeSet::new(),
+            notices: Vec::new(),
+            listener: None,
+            heard: Vec::new(),
+        }
     }
 
     /// Returns a network of stores that know each other.
@@ -315,6 +338,7 @@ impl Network {
             conduct,
             known,
             stem: None,
+            clock_ahead: 0,
             relays: 0,
             shortest_stem: None,
             next: 0,
@@ -388,13 +412,41 @@ impl Network {
         self.settle();
     }
 
+    /// Lets a node do nothing until it goes on. Bytes to it wait, and so do those from it.
+    pub(crate) fn stop(&mut self, number: usize) {
+        self.stopped.insert(number);
+    }
+
+    pub(crate) fn go_on(&mut self, number: usize) {
+        self.stopped.remove(&number);
+    }
+
+    /// Lets stores hand on what they hold, and end.
+    pub(crate) fn leave(&mut self, numbers: core::ops::Range<usize>) {
+        let now = self.now;
+        for number in numbers.clone() {
+            self.nodes[number].tower_mut().shutdown(now);
+        }
+        let end = now + Duration::from_secs(60);
+        while numbers.clone().any(|number| self.store(number).stats().held > 0) {
+            assert!(self.step(end), "the stores do not end");
+        }
+        // They say goodbye.
+        self.advance(Duration::from_secs(5));
+        numbers.for_each(|number| self.kill(number));
+    }
+
+    fn is_running(&self, number: usize) -> bool {
+        !self.dead.contains(&number) && !self.stopped.contains(&number)
+    }
+
     /// Executes actions and passes bytes until nothing is left to do.
     pub(crate) fn settle(&mut self) {
         let mut is_busy = true;
         while is_busy {
             is_busy = false;
             for node in 0..self.nodes.len() {
-                while !self.dead.contains(&node)
+                while self.is_running(node)
                     && let Some(action) = self.nodes[node].poll_action(self.now)
                 {
                     is_busy = true;
@@ -403,6 +455,9 @@ impl Network {
             }
             let ends: Vec<_> = self.ends.iter().map(|(from, to)| (*from, *to)).collect();
             for ((from, link), (to, other)) in ends {
+                if !self.is_running(from) || !self.is_running(to) {
+                    continue;
+                }
                 let mut bytes = Vec::new();
                 while self.nodes[from].transmit(link, &mut bytes) > 0 {}
                 // A driver passes what one read returns.
@@ -437,7 +492,15 @@ impl Network {
                 }
                 self.nodes[node].handle(Event::Closed { link }, self.now);
             }
-            Action::Notify(notice) => self.notices.push((node, notice)),
+            Action::Notify(notice) => {
+                if let (Some((at, listener)), Notice::MessageReceived { message, .. }) =
+                    (&mut self.listener, &notice)
+                    && *at == node
+                {
+                    self.heard.extend(listener.take(message));
+                }
+                self.notices.push((node, notice));
+            }
             _ => {}
         }
     }
@@ -454,16 +517,16 @@ impl Network {
     fn step(&mut self, end: Instant) -> bool {
         self.settle();
         self.notices.clear();
-        let (nodes, dead) = (&mut self.nodes, &self.dead);
-        let alive = nodes.iter_mut().enumerate().filter(|(number, _)| !dead.contains(number));
-        let next = alive.filter_map(|(_, node)| Some(node.next_wakeup()?.at)).min();
+        let running: Vec<_> =
+            (0..self.nodes.len()).filter(|number| self.is_running(*number)).collect();
+        let next = running.iter().filter_map(|number| Some(self.nodes[*number].next_wakeup()?.at));
+        let next = next.min();
         let Some(at) = next.filter(|at| *at <= end) else { return false };
         self.now = self.now.max(at);
         let now = self.now;
-        for (number, node) in self.nodes.iter_mut().enumerate() {
-            if !self.dead.contains(&number)
-                && node.next_wakeup().is_some_and(|wakeup| wakeup.at <= now)
-            {
+        for number in running {
+            let node = &mut self.nodes[number];
+            if node.next_wakeup().is_some_and(|wakeup| wakeup.at <= now) {
                 node.handle(Event::TimerFired, now);
             }
         }
@@ -506,6 +569,9 @@ impl Network {
                 }
                 JobEvent::Piece { piece, group_root } => outcomes.pieces.push((piece, group_root)),
                 JobEvent::Republishing { pieces } => outcomes.republished += pieces,
+                JobEvent::ClockDiffers { minutes } => {
+                    assert_eq!(outcomes.clock.replace(minutes), None, "it is reported once");
+                }
                 event => {
                     outcomes.last = Some(event);
                     return outcomes;
@@ -520,8 +586,9 @@ impl Network {
 pub(crate) struct Outcomes {
     pub(crate) forecast: Option<clacks_store::Forecast>,
     pub(crate) groups: u32,
-    pub(crate) pieces: Vec<(clacks_store::OpenedChunk, [u8; 32])>,
+    pub(crate) pieces: Vec<(OpenedChunk, [u8; 32])>,
     pub(crate) republished: u32,
+    pub(crate) clock: Option<i32>,
     pub(crate) last: Option<JobEvent>,
 }
 

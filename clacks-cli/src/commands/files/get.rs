@@ -6,6 +6,7 @@ use serde_json::json;
 use super::access::Access;
 use super::guest::{Guest, Options, Step};
 use super::link::taken;
+use super::listen;
 use super::output::{Output, Part, broken, piece_not_written};
 use super::read_link;
 use super::report::{self, Report};
@@ -20,7 +21,11 @@ pub(crate) fn run(args: &GetArgs) -> Result<(), Failure> {
     let output = Output::choose(args)?;
     let mut part = output.part(&link.file())?;
     if !part.log.is_complete() {
-        let collected = collect(args, &link, &mut part, &mut report);
+        report.held(part.log.held(), part.log.needed());
+        let collected = match args.listen {
+            true => listen::collect(args, &link, &mut part, &mut report),
+            false => collect(args, &link, &mut part, &mut report),
+        };
         report.clear();
         if let Err(failure) = collected {
             part.remove_if_empty();
@@ -58,21 +63,13 @@ fn collect(
     report: &mut Report,
 ) -> Result<(), Failure> {
     let access = Access::find(&args.access)?;
-    let held = part.log.held();
-    if held > 0 {
-        report.line(format_args!(
-            "{} of {} pieces are here already.",
-            grouped(held.into()),
-            grouped(part.log.needed().into())
-        ));
-    }
     let options = Options { verify: args.verify.verify, is_patient: args.patient };
     let guest = Guest::start(&access, &options)?;
     let proved = part.log.indices().collect();
     guest.begin(Job::Get { link: link.keep(), proved })?;
     loop {
         let step = guest.next()?;
-        report.progress(&guest)?;
+        report.progress(&guest.progress())?;
         match step {
             Step::Event(JobEvent::Forecast(forecast)) => {
                 report.clear();
@@ -87,18 +84,16 @@ fn collect(
                 return Err(Failure::failed("Some pieces are missing: run the command again."));
             }
             Step::Event(JobEvent::Failed(error)) => {
-                let file = link.file();
+                return Err(report.failure(error, &access, link.file()));
+            }
+            Step::Event(JobEvent::ClockDiffers { minutes }) => {
                 report.clear();
-                return Err(report::failure(error, &access, file.until, file.geometry));
+                report.clock(minutes)?;
             }
             Step::Event(_) | Step::Tick => {}
             Step::Interrupted => {
                 report.clear();
-                return Err(report::interrupted(if part.is_kept() {
-                    "Stopped. The same command takes only the rest."
-                } else {
-                    "Stopped. Nothing was written."
-                }));
+                return Err(report::stopped(part));
             }
         }
     }

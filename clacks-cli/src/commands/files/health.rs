@@ -23,13 +23,15 @@ pub(crate) fn run(args: &HealthArgs) -> Result<(), Failure> {
     guest.begin(Job::Health(link.clone()))?;
     let health = loop {
         let step = guest.next()?;
-        report.progress(&guest)?;
+        report.progress(&guest.progress())?;
         match step {
             Step::Event(JobEvent::Checked(health)) => break health,
             Step::Event(JobEvent::Failed(error)) => {
+                return Err(report.failure(error, &access, link.file()));
+            }
+            Step::Event(JobEvent::ClockDiffers { minutes }) => {
                 report.clear();
-                let file = link.file();
-                return Err(report::failure(error, &access, file.until, file.geometry));
+                report.clock(minutes)?;
             }
             Step::Event(_) | Step::Tick => {}
             Step::Interrupted => {

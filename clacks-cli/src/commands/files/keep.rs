@@ -34,7 +34,7 @@ pub(super) fn stay(
     report.line("Keeping the file until Ctrl-C.");
     loop {
         let step = guest.next()?;
-        report.progress(guest)?;
+        report.progress(&guest.progress())?;
         match step {
             Step::Event(JobEvent::Checked(health)) => {
                 report.clear();
@@ -46,10 +46,16 @@ pub(super) fn stay(
                 report.event(&Report::repair_event(&repair))?;
                 write(report, repaired(&repair));
             }
+            Step::Event(JobEvent::Trouble(error)) => {
+                let failure = report.failure(error, access, link.file());
+                report.trouble(failure.sentence().unwrap_or_default())?;
+            }
             Step::Event(JobEvent::Failed(error)) => {
+                return Err(report.failure(error, access, link.file()));
+            }
+            Step::Event(JobEvent::ClockDiffers { minutes }) => {
                 report.clear();
-                let file = link.file();
-                return Err(report::failure(error, access, file.until, file.geometry));
+                report.clock(minutes)?;
             }
             Step::Event(_) | Step::Tick => {}
             Step::Interrupted => {

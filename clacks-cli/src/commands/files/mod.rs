@@ -11,6 +11,7 @@ mod guest;
 mod health;
 mod keep;
 mod link;
+mod listen;
 mod output;
 mod put;
 mod report;

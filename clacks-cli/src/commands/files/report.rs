@@ -4,16 +4,17 @@ use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
+use clacks_proto::Address;
 use clacks_store::{
-    Forecast, Geometry, Health, HealthState, JobError, Phase, Progress, PutReport, ReadLink,
-    Refusal, Repair,
+    FileId, Forecast, Health, HealthState, JobError, ListeningForecast, Phase, Progress, PutReport,
+    ReadLink, Refusal, Repair,
 };
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use super::access::Access;
-use super::guest::Guest;
 use super::link::{end_of, rough, taken, until_text};
+use super::output::Part;
 use crate::error::Failure;
 use crate::output::text::{BAD, GOOD, QUIET, STRONG, WARN, grouped};
 use crate::output::{json, progress, rfc3339, wrap};
@@ -118,27 +119,32 @@ impl Report {
     }
 
     /// Shows how far the job is, unless that was done a moment ago.
-    pub(super) fn progress(&mut self, guest: &Guest) -> Result<(), Failure> {
+    pub(super) fn progress(&mut self, now: &Progress) -> Result<(), Failure> {
         let interval = if self.is_json { JSON_INTERVAL } else { BAR_INTERVAL };
         if !self.is_due(interval) {
             return Ok(());
         }
-        let now = guest.progress();
         if now.needed == 0 || matches!(now.phase, Phase::Idle | Phase::Agreeing | Phase::Waiting) {
             return Ok(());
         }
         if self.is_json {
-            if self.shown != Some(now) {
-                self.shown = Some(now);
-                json::write(&progress_event(&now))?;
+            if self.shown != Some(*now) {
+                self.shown = Some(*now);
+                json::write(&progress_event(now))?;
             }
             return Ok(());
         }
         let bar = self.bar.get_or_insert_with(|| progress::bar(0, "{pos} of {len} pieces"));
         bar.set_length(now.needed.into());
         bar.set_position(now.pieces.into());
-        bar.set_message(progress_text(&now));
+        bar.set_message(progress_text(now));
         Ok(())
+    }
+
+    /// Returns the failure of a job, and removes the bar.
+    pub(super) fn failure(&mut self, error: JobError, access: &Access, file: FileId) -> Failure {
+        self.clear();
+        failure(error, access, file)
     }
 
     /// Removes the bar.
@@ -183,6 +189,60 @@ impl Report {
                 most => format!("about {}, at most {}", rough(forecast.time), rough(most)),
             }
         ));
+        Ok(())
+    }
+
+    /// Writes how many pieces an earlier run has left.
+    pub(super) fn held(&self, held: u32, needed: u32) {
+        if held > 0 {
+            self.line(format_args!(
+                "{} of {} pieces are here already.",
+                grouped(held.into()),
+                grouped(needed.into())
+            ));
+        }
+    }
+
+    /// Writes the forecast of a get that listens at a tower. `others` towers are alive beside it.
+    pub(super) fn listening_forecast(
+        &self,
+        forecast: Option<&ListeningForecast>,
+        tower: &Address,
+        others: u32,
+    ) -> Result<(), Failure> {
+        self.event(&json!({
+            "event": "forecast",
+            "towers": others,
+            "pieces": forecast.map(|it| it.pieces),
+            "seconds_p50": forecast.map(|it| it.time.as_secs_f64()),
+            "seconds_p99": forecast.map(|it| it.time_p99.as_secs_f64()),
+            "refused": forecast.and_then(|it| it.refusal).map(|it| refusal_sentence(&it)),
+        }))?;
+        let time = match forecast {
+            Some(it) => {
+                format!("The rest takes about {}, at most {}.", rough(it.time), rough(it.time_p99))
+            }
+            None => "How long it takes is unknown until messages come.".to_owned(),
+        };
+        let others = match others {
+            1 => "1 other tower is alive".to_owned(),
+            others => format!("{} other towers are alive", grouped(others.into())),
+        };
+        self.line(format_args!("Listening at {STRONG}{tower}{STRONG:#}. {others}. {time}"));
+        Ok(())
+    }
+
+    /// Writes why a check or a repair failed. The keeper goes on.
+    pub(super) fn trouble(&self, sentence: &str) -> Result<(), Failure> {
+        self.event(&json!({"event": "trouble", "message": sentence}))?;
+        self.warn(format_args!("{sentence} The next check tries again."));
+        Ok(())
+    }
+
+    /// Writes that the clock of this machine differs from those of most towers.
+    pub(super) fn clock(&self, minutes: i32) -> Result<(), Failure> {
+        self.event(&json!({"event": "clock", "minutes": minutes}))?;
+        self.warn(clock_sentence(minutes));
         Ok(())
     }
 
@@ -324,6 +384,7 @@ fn progress_text(now: &Progress) -> String {
         }
         Phase::Visiting => towers,
         Phase::Verifying => format!("checking through another tower, {towers}"),
+        Phase::Listening => format!("listening, {} other towers", now.known),
         _ => String::new(),
     };
     match now.remaining {
@@ -340,6 +401,7 @@ fn progress_event(now: &Progress) -> Value {
         Phase::Publishing => "publishing",
         Phase::Visiting => "visiting",
         Phase::Verifying => "verifying",
+        Phase::Listening => "listening",
         Phase::Waiting => "waiting",
         _ => "other",
     };
@@ -377,7 +439,7 @@ fn forecast_event(forecast: &Forecast) -> Value {
 }
 
 /// Returns the failure of a job.
-pub(super) fn failure(error: JobError, access: &Access, until: u32, geometry: Geometry) -> Failure {
+fn failure(error: JobError, access: &Access, file: FileId) -> Failure {
     match error {
         JobError::Unreachable => access.unreachable(),
         JobError::NoStore => access.no_store(),
@@ -393,22 +455,24 @@ pub(super) fn failure(error: JobError, access: &Access, until: u32, geometry: Ge
                 .into(),
         ),
         JobError::NoRelay => access.no_relay(),
-        JobError::Clock => Failure::failed(
-            "The towers refuse the time of the pieces, so the clock of this machine is wrong by \
-             more than 5 minutes: set it.",
-        ),
+        JobError::Clock { minutes } => Failure::failed(match minutes {
+            Some(minutes) => format!("The towers refuse the pieces. {}", clock_sentence(minutes)),
+            None => "The towers refuse the time of the pieces, so the clock of this machine is \
+                     wrong by more than 5 minutes: set it."
+                .to_owned(),
+        }),
         JobError::Changed => Failure::failed(
             "The file changed while it was put: wait for its end, and put it again.",
         ),
         JobError::Gone { seen, needed, visited, known, agreed } => {
-            let groups = match geometry.groups() {
+            let groups = match file.geometry.groups() {
                 1 => "",
                 _ => " of a group",
             };
             let found = format!(
                 "{seen} of {needed} needed pieces{groups} were found, at {visited} of {known} towers"
             );
-            let until = until_text(until);
+            let until = until_text(file.until);
             let agrees = if agreed > 0 { ", and another tower agrees" } else { "" };
             Failure::Gone(format!("The file is gone: {found}{agrees}. It was put until {until}."))
         }
@@ -421,7 +485,22 @@ pub(super) fn failure(error: JobError, access: &Access, until: u32, geometry: Ge
     }
 }
 
-fn refusal_sentence(refusal: &Refusal) -> String {
+/// Returns the sentence about a clock, if the clocks of towers are ahead by so many minutes.
+fn clock_sentence(minutes: i32) -> String {
+    let time = rough(Duration::from_secs(u64::from(minutes.unsigned_abs()) * 60));
+    // The minutes of two clocks have no seconds.
+    let time = time.strip_suffix(" 0 s").unwrap_or(&time);
+    let (word, effect) = match minutes {
+        0.. => ("slow", "end too early"),
+        _ => ("fast", "may be refused"),
+    };
+    format!(
+        "The clock of this machine is {time} {word}, as most towers say: set it. Until then, files \
+         that are put here {effect}."
+    )
+}
+
+pub(super) fn refusal_sentence(refusal: &Refusal) -> String {
     match refusal {
         Refusal::NoRoom { chunks, room } => format!(
             "The network has room for {}, and the file has {}: put a smaller file, use less \
@@ -432,6 +511,12 @@ fn refusal_sentence(refusal: &Refusal) -> String {
         Refusal::TooSlow { time } => {
             format!("It may take {}: add --patient to do it anyway.", rough(*time))
         }
+        Refusal::EndsFirst { time, left } => format!(
+            "Listening may take {}, and the file ends in {}: get it without --listen, or add \
+             --patient to listen anyway.",
+            rough(*time),
+            rough(*left)
+        ),
         Refusal::TooMuchTraffic { bytes } => format!(
             "It may take {} MB of traffic: add --patient to do it anyway.",
             grouped(bytes.div_ceil(1_000_000))
@@ -446,9 +531,32 @@ pub(super) fn interrupted(sentence: &str) -> Failure {
     Failure::Interrupted(sentence.to_owned())
 }
 
+/// Returns the failure of a get that was stopped.
+pub(super) fn stopped(part: &Part) -> Failure {
+    interrupted(if part.is_kept() {
+        "Stopped. The same command takes only the rest."
+    } else {
+        "Stopped. Nothing was written."
+    })
+}
+
 /// Ends the line in which the terminal shows `^C`.
 pub(super) fn end_line() {
     if io::stderr().is_terminal() {
         let _ = io::stderr().write_all(b"\n");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sentence_about_a_clock_has_the_difference_and_what_to_do() {
+        let slow = "The clock of this machine is 9 min slow, as most towers say: set it.";
+        assert!(clock_sentence(9).starts_with(slow), "{}", clock_sentence(9));
+        let fast = "The clock of this machine is 1 h 30 min fast, as most towers say: set it.";
+        assert!(clock_sentence(-90).starts_with(fast), "{}", clock_sentence(-90));
+        assert!(clock_sentence(i32::MIN).contains("1491308 days fast"));
     }
 }
