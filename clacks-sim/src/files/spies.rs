@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_guessed_without_evidence() {
+    fn no_neighbour_is_guessed_without_evidence() {
         let mut requests = Requests::default();
         requests.see(tower(1), 0, 7, at(1));
         assert_eq!(requests.guess(Guess::Lister), None);
@@ -257,7 +257,7 @@ mod tests {
         assert_eq!(surveys.after(at(2_501)), None);
         surveys.on_list(SPY, TowerId(101), at(60_000));
         assert_eq!(surveys.after(at(2_501)), None, "too late");
-        assert_eq!(surveys.after(at(55_000)), Some(TowerId(101)));
+        assert_eq!(surveys.after(at(59_000)), Some(TowerId(101)));
     }
 
     #[test]
