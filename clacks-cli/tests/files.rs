@@ -293,7 +293,8 @@ fn a_listener_gets_a_file_that_no_tower_lists() {
         succeeded(&output);
         assert!(person.read("copy") == content);
         let events = events(&output);
-        assert_eq!(find(&events, "forecast")["towers"], 2, "the other towers");
+        // The tower may not know yet that the stores are gone.
+        assert!(find(&events, "forecast")["towers"].as_u64() >= Some(2), "{events:#?}");
         assert_eq!(find(&events, "done")["verb"], "get");
 
         // A file of which no piece comes.

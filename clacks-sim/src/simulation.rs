@@ -321,6 +321,7 @@ impl<M: StateMachine> Simulation<M> {
             observations: observer.observations,
             running: snapshot.running,
             totals: observer.checkers.totals(),
+            jobs: self.plan.files.as_ref().map(|files| files.job_counts()).unwrap_or_default(),
             groups: verdict.groups,
             violated: checks.iter().map(|check| check.violations).sum(),
             checks,

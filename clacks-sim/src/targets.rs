@@ -4,7 +4,7 @@ use clacks_proto::{Instant, StateMachine, Status};
 
 use crate::checkers::Checkers;
 use crate::closed_form;
-use crate::files::JobRecord;
+use crate::files::{Files, JobRecord};
 use crate::metrics::{Metric, Sample, Series};
 use crate::network::NetworkView;
 use crate::observation::{MessageId, Observation, Observed, TowerId};
@@ -80,6 +80,7 @@ impl Target {
             | Measure::Known { .. }
             | Measure::JobsDone { .. }
             | Measure::JobsFailed { .. }
+            | Measure::Named { .. }
             | Measure::Visited { .. } => format!("{} %", short(100.0 * number)),
             Measure::Value { metric, .. } | Measure::Mean { metric, .. }
                 if metric.unit() == "share" =>
@@ -367,7 +368,8 @@ impl Measurements {
                 | Measure::JobsDone { .. }
                 | Measure::JobsFailed { .. }
                 | Measure::JobTime { .. }
-                | Measure::Visited { .. } => None,
+                | Measure::Visited { .. }
+                | Measure::Named { .. } => None,
             };
             if *is_over {
                 *heard = None;
@@ -384,7 +386,7 @@ impl Measurements {
         series: &Series,
     ) -> Vec<TargetResult> {
         let results = scenario.targets.iter().zip(&self.all).map(|(target, measurement)| {
-            let of_jobs = plan.files.as_ref().and_then(|it| of_jobs(&target.measure, &it.jobs()));
+            let of_jobs = plan.files.as_ref().and_then(|it| of_jobs(&target.measure, it));
             let measured = measured(&target.measure, series).or(measurement.value).or(of_jobs);
             let is_predicted = target.prediction.is_some() && measured.is_some();
             let predicted = is_predicted
@@ -397,7 +399,8 @@ impl Measurements {
 }
 
 /// Returns the number of a measure of the jobs of clients.
-fn of_jobs(measure: &Measure, jobs: &[JobRecord]) -> Option<f64> {
+fn of_jobs(measure: &Measure, files: &Files) -> Option<f64> {
+    let jobs = files.jobs();
     let of_kind = |kind: JobKind| jobs.iter().filter(move |record| record.kind == kind);
     match *measure {
         Measure::JobsDone { job } => {
@@ -405,7 +408,7 @@ fn of_jobs(measure: &Measure, jobs: &[JobRecord]) -> Option<f64> {
             ratio(done, of_kind(job).count() as u64)
         }
         Measure::JobsFailed { job, why } => {
-            let failed = of_kind(job).filter(|record| record.failure == Some(why)).count() as u64;
+            let failed = of_kind(job).filter(|record| record.is_failed(why)).count() as u64;
             ratio(failed, of_kind(job).count() as u64)
         }
         Measure::JobTime { job, quantile } => {
@@ -413,6 +416,10 @@ fn of_jobs(measure: &Measure, jobs: &[JobRecord]) -> Option<f64> {
         }
         Measure::Visited { quantile } => {
             summary(jobs.iter().filter_map(JobRecord::visited).collect(), quantile)
+        }
+        Measure::Named { job, by } => {
+            let (done, named) = files.named(job, by);
+            ratio(named, done)
         }
         _ => None,
     }

@@ -6,7 +6,7 @@
 //!
 //! | byte | request | fields | answer |
 //! |---|---|---|---|
-//! | 01 | list | tag (20) after which the page begins, zeros for the first page | 81 inventory: 1 if more follows, else 0; chunks held (4); chunks for which there is room (4); at most 500 tags, each with its hour (4), in ascending order |
+//! | 01 | list | tag (20) after which the page begins, zeros for the first page | 81 inventory: 1 if more follows, else 0; the Unix minute of the tower (4); chunks held (4); chunks for which there is room (4); at most 500 tags, each with its hour (4), in ascending order |
 //! | 02 | fetch | count (1), 1 to 32 tags | 82 chunk (12 000) for each one that is held, then 83 gone: count (1), tags |
 //! | 03 | publish | chunk (12 000) | 84 published: outcome (1) |
 //! | 04 | peers | cursor (4) | 85 towers: next cursor (4), 0 at the end; towers known (4); count (1), at most 40 addresses |
@@ -85,6 +85,9 @@ pub enum Body<'a> {
     Inventory {
         /// Whether another page follows.
         has_more: bool,
+        /// The time of the tower in Unix minutes: seconds / 60. A finer time would tell machines
+        /// apart.
+        minute: u32,
         /// The number of chunks held.
         held: u32,
         /// The number of chunks for which there is room.
@@ -299,15 +302,19 @@ impl<'a> Body<'a> {
             PEERS => Self::Peers { cursor: u32::from_be_bytes(fields.try_into().ok()?) },
             RELAY => return relay(fields),
             INVENTORY => {
-                let (&[more, held @ .., a, b, c, d], entries) = fields.split_first_chunk::<9>()?;
+                let (&[more], fields) = fields.split_first_chunk()?;
+                let (minute, fields) = fields.split_first_chunk()?;
+                let (held, fields) = fields.split_first_chunk()?;
+                let (room, entries) = fields.split_first_chunk()?;
                 let (entries, []) = entries.as_chunks() else { return None };
                 if more > 1 || entries.len() > PAGE {
                     return None;
                 }
                 Self::Inventory {
                     has_more: more == 1,
-                    held: u32::from_be_bytes(held),
-                    room: u32::from_be_bytes([a, b, c, d]),
+                    minute: u32::from_be_bytes(*minute),
+                    held: u32::from_be_bytes(*held),
+                    room: u32::from_be_bytes(*room),
                     entries: Entries(entries),
                 }
             }
@@ -342,8 +349,9 @@ impl<'a> Body<'a> {
     fn encode_fields(&self, out: &mut Vec<u8>) {
         match self {
             Self::List { after } => out.extend(after.bytes()),
-            Self::Inventory { has_more, held, room, entries } => {
+            Self::Inventory { has_more, minute, held, room, entries } => {
                 out.push((*has_more).into());
+                out.extend(minute.to_be_bytes());
                 out.extend(held.to_be_bytes());
                 out.extend(room.to_be_bytes());
                 out.extend(entries.0.as_flattened());
@@ -426,7 +434,13 @@ mod tests {
         let tags = Tags::new(flat).unwrap();
         let bodies = [
             Body::List { after: tag(1) },
-            Body::Inventory { has_more: true, held: 7, room: 9, entries: page.entries() },
+            Body::Inventory {
+                has_more: true,
+                minute: 29_880_030,
+                held: 7,
+                room: 9,
+                entries: page.entries(),
+            },
             Body::Fetch(tags),
             Body::Chunk(chunk),
             Body::Gone(tags),

@@ -141,6 +141,28 @@ fn a_file_survives_the_loss_of_four_of_ten_towers_and_not_of_six() {
 }
 
 #[test]
+fn each_tower_gets_the_same_number_of_pieces() {
+    for route in [Route::Stem, Route::Direct] {
+        let mut network = Network::of_stores(10);
+        let mut config = stem(&[0]);
+        config.route = route;
+        for seed in 0..5 {
+            let file = File::new(93, seed, HOUR + 24);
+            let putter = network.add_client(config.clone());
+            network.start(putter, Job::Put(file.link.clone()));
+            network.run(putter, &file).put();
+        }
+        // Pieces that do not rest have moved to random towers.
+        network.advance(Duration::from_secs(60));
+        let held = (0..10).map(|store| network.store(store).stats().held);
+        let held: Vec<_> = held.collect();
+        // 93 each, of which 9 went away and as many came.
+        assert_eq!(held.iter().sum::<u64>(), 5 * 186);
+        assert!(held.iter().all(|held| (75..=111).contains(held)), "{held:?}");
+    }
+}
+
+#[test]
 fn a_file_that_was_never_put_is_gone() {
     let mut network = Network::of_stores(3);
     let file = File::new(9, 1, HOUR + 24);
@@ -567,13 +589,58 @@ fn an_own_tower_without_others_asks_by_itself() {
 #[test]
 fn a_wrong_clock_is_named() {
     let mut network = Network::of_stores(3);
-    for wrong in [UNIX - 2 * 86_400, UNIX + 2 * 86_400] {
+    for (wrong, ahead) in [(UNIX - 2 * 86_400, 2_880), (UNIX + 2 * 86_400, -2_880)] {
         let hour = u32::try_from(wrong / 3_600).unwrap();
         let file = File::new(9, 1, hour + 24);
         let putter = network.add_client_at(direct(0), wrong);
         network.start(putter, Job::Put(file.link.clone()));
-        assert_eq!(network.run(putter, &file).error(), JobError::Clock);
+        let put = network.run(putter, &file);
+        assert_eq!(put.error(), JobError::Clock { minutes: Some(ahead) });
+        assert_eq!(put.clock, Some(ahead));
     }
+}
+
+#[test]
+fn a_difference_of_clocks_is_reported_if_towers_behind_two_first_hops_agree() {
+    let put = |ahead: i64, liar: usize| {
+        let mut network = Network::of_stores(5);
+        let stores = [0, 1, 2, 3, 4];
+        let hops = [(); 3].map(|()| network.add_fake(Conduct::Relay, &stores));
+        let file = File::new(9, 1, HOUR + 10);
+        let config = stem(&[hops[liar], hops[(liar + 1) % 3], hops[(liar + 2) % 3]]);
+        let putter = network.add_client_at(config, UNIX.strict_add_signed(-ahead));
+        network.start(putter, Job::Put(file.link.clone()));
+        let put = network.run(putter, &file);
+        put.put();
+        put.clock
+    };
+    assert_eq!(put(20 * 60, 0), Some(20));
+    assert_eq!(put(-20 * 60, 1), Some(-20));
+    assert_eq!(put(4 * 60, 0), None, "clocks may differ a little");
+    assert_eq!(put(0, 0), None);
+}
+
+#[test]
+fn one_tower_can_not_make_a_clock_look_wrong() {
+    let mut network = Network::of_stores(3);
+    let stores = [0, 1, 2];
+    // The first hop shows inventories of its own, each with a clock that is wrong.
+    let liar = network.add_fake(Conduct::Hide, &stores);
+    network.fake(liar).clock_ahead = 90;
+    let honest = network.add_fake(Conduct::Relay, &stores);
+    let missing = File::new(9, 1, HOUR + 10);
+    let getter = network.add_client(stem(&[liar, honest]));
+    network.start(getter, get(&missing));
+    let got = network.run(getter, &missing);
+    assert!(matches!(got.error(), JobError::Gone { agreed: 1, .. }), "{:?}", got.last);
+    assert_eq!(got.clock, None);
+    // A store that lies among others, and is asked directly.
+    let forger = network.add_fake(Conduct::Forge(Vec::new()), &[]);
+    network.fake(forger).clock_ahead = -90;
+    let relay = network.add_fake(Conduct::Relay, &[0, 1, 2, forger]);
+    let getter = network.add_client(direct(relay));
+    network.start(getter, get(&missing));
+    assert_eq!(network.run(getter, &missing).clock, None);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use clacks_proto::{
 };
 use clacks_store::{Client, Group, Job, JobError, JobEvent, OpenedChunk, Refusal as JobRefusal};
 
-use super::{Files, UNIX};
+use super::{Failure, Files, UNIX};
 use crate::observation::TowerId;
 use crate::scenario::{JobFailure, JobKind};
 
@@ -76,6 +76,8 @@ impl ClientNode {
                     return;
                 }
                 if !put.is_done {
+                    let failure = Failure::other("the file was not put");
+                    self.files.change_job(self.number, |record| record.failure = Some(failure));
                     return;
                 }
                 Job::Get { link, proved: Vec::new() }
@@ -84,6 +86,17 @@ impl ClientNode {
         let now = self.now;
         self.files.change_job(self.number, |record| record.began = Some(now));
         self.client.start(job, now);
+    }
+
+    /// Notes how many towers were visited so far. The job may be over with the next bytes.
+    fn note_visits(&mut self) {
+        if self.files.is_reader(self.number) {
+            let progress = self.client.progress();
+            if progress.known > 0 {
+                let visited = (progress.visited, progress.known);
+                self.files.change_job(self.number, |record| record.visited = visited);
+            }
+        }
     }
 
     fn on_event(&mut self, event: JobEvent) {
@@ -97,13 +110,6 @@ impl ClientNode {
                 }
             }
             JobEvent::Piece { piece, group_root } => {
-                let progress = self.client.progress();
-                // The job is over when its last pieces are polled.
-                if progress.known > 0 {
-                    self.files.change_job(self.number, |record| {
-                        record.visited = (progress.visited, progress.known);
-                    });
-                }
                 if let Some((group, _)) = file.geometry().locate(piece.index()) {
                     let pieces = self.pieces.entry(group).or_default();
                     pieces.0 = group_root;
@@ -111,31 +117,31 @@ impl ClientNode {
                 }
             }
             JobEvent::Put(_) => {
-                self.end(true);
+                self.end(Ok(()));
                 if files.section.keep {
                     let link = file.link.keep();
                     self.client.start(Job::Keep(link), self.now);
                 }
             }
             JobEvent::Got => {
-                let is_right = self.is_right();
-                self.end(is_right);
+                let wrong = || Failure::other("the content is wrong");
+                self.end(if self.is_right() { Ok(()) } else { Err(wrong()) });
             }
             JobEvent::Failed(error) => {
-                self.end(false);
-                let failure = failure(error);
-                self.files.change_job(self.number, |record| record.failure = Some(failure));
+                let (kind, why) = (failure_kind(&error), error.to_string());
+                self.end(Err(Failure { kind, why }));
             }
             _ => {}
         }
     }
 
-    fn end(&mut self, is_done: bool) {
+    fn end(&mut self, result: Result<(), Failure>) {
         self.pieces.clear();
         let now = self.now;
         self.files.change_job(self.number, |record| {
             record.ended.get_or_insert(now);
-            record.is_done |= is_done;
+            record.is_done |= result.is_ok();
+            record.failure = result.err();
         });
     }
 
@@ -159,7 +165,7 @@ impl ClientNode {
     }
 }
 
-fn failure(error: JobError) -> JobFailure {
+fn failure_kind(error: &JobError) -> JobFailure {
     match error {
         JobError::Gone { .. } => JobFailure::Gone,
         JobError::NotSeen => JobFailure::NotSeen,
@@ -178,6 +184,9 @@ impl StateMachine for ClientNode {
 
     fn handle(&mut self, event: Event<'_>, now: Instant) {
         self.now = self.now.max(now);
+        if matches!(event, Event::BytesArrived { .. }) {
+            self.note_visits();
+        }
         self.client.handle(event, now);
     }
 

@@ -1,10 +1,9 @@
 //! Counts the pieces of files that the network holds for readers.
 
 use clacks_proto::{Instant, StateMachine};
-use clacks_store::{CHUNK, ChunkKeys, Tag};
-use hashbrown::HashMap;
-use rustc_hash::FxBuildHasher;
+use clacks_store::{CHUNK, Tag};
 
+use super::recognition::Recognition;
 use super::{Files, JobRecord};
 use crate::metrics::FileGauges;
 use crate::network::NetworkView;
@@ -12,17 +11,14 @@ use crate::scenario::JobKind;
 
 /// Finds the pieces of files in the queues of towers.
 pub(crate) struct Pieces {
-    keys: Vec<ChunkKeys>,
-    /// The file and the index of each tag that was seen. `None` is a piece of no file.
-    known: HashMap<Tag, Option<(u32, u32)>, FxBuildHasher>,
+    recognition: Recognition,
     /// Whether each tower is inside the last partition. Empty before the first one.
     inside: Vec<bool>,
 }
 
 impl Pieces {
     pub(crate) fn new(files: &Files) -> Self {
-        let keys = files.files.iter().map(|file| file.link.keep().chunk_keys()).collect();
-        Self { keys, known: HashMap::default(), inside: Vec::new() }
+        Self { recognition: Recognition::new(files.keys()), inside: Vec::new() }
     }
 
     /// Counts both sides of a partition apart from now on.
@@ -47,7 +43,7 @@ impl Pieces {
             return None;
         }
         let geometry = files.files[0].geometry();
-        let mut held = vec![Vec::new(); self.keys.len()];
+        let mut held = vec![Vec::new(); self.recognition.files()];
         for job in &put {
             held[job.file] = vec![[0_u32; 2]; geometry.chunks() as usize];
         }
@@ -100,10 +96,6 @@ impl Pieces {
         if body.len() != CHUNK {
             return None;
         }
-        let find = || {
-            let mut keys = self.keys.iter().zip(0..);
-            keys.find_map(|(keys, file)| Some((file, tag.recognise(keys)?)))
-        };
-        *self.known.entry(tag).or_insert_with(find)
+        self.recognition.piece(tag)
     }
 }

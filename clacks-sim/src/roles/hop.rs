@@ -130,10 +130,11 @@ impl StoreBehaviour for Hop {
         let number = datagram.number;
         let asked = self.asked.get_mut(&link)?;
         match datagram.body {
-            Body::Inventory { has_more, held, room, entries } => {
+            Body::Inventory { has_more, held, room, minute, entries } => {
                 let asked = asked.remove(&number)?;
                 let (has_more, page) = self.change(&asked, !has_more, entries)?;
-                let body = Body::Inventory { has_more, held, room, entries: page.entries() };
+                let body =
+                    Body::Inventory { has_more, held, room, minute, entries: page.entries() };
                 Some(Datagram { number, body }.encode())
             }
             Body::Lost => {

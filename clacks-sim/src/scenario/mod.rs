@@ -139,7 +139,7 @@ pub use error::ScenarioError;
 pub use faults::{
     Churn, CrashKind, Direction, Fault, FaultKind, PartitionEffect, PartitionShape, Repeat,
 };
-pub use files::{Files, JobFailure, JobKind};
+pub use files::{Files, Guess, JobFailure, JobKind};
 pub use group::Towers;
 pub use link::{Link, LinkOverrides, Path};
 pub use roles::{BadFrames, Lists, Names, Role, RoleKind};

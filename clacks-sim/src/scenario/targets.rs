@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::error::ScenarioError;
 use super::validate::{Checked, times, within};
-use super::{FaultKind, JobFailure, JobKind, Scenario, Towers, tagged};
+use super::{FaultKind, Guess, JobFailure, JobKind, RoleKind, Scenario, Towers, tagged};
 use crate::closed_form;
 use crate::metrics::{Aggregate, Metric};
 use crate::plan::Group;
@@ -215,6 +215,14 @@ pub enum Measure {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         quantile: Option<f64>,
     },
+    /// The share of the clients that were done with their file and that spies name. A client is
+    /// named if the guess is the client, or the tower on its machine.
+    Named {
+        /// What the clients do.
+        job: JobKind,
+        /// How the spies guess.
+        by: Guess,
+    },
 }
 
 fn one() -> u32 {
@@ -240,7 +248,8 @@ impl Measure {
             Self::JobsDone { .. }
             | Self::JobsFailed { .. }
             | Self::JobTime { .. }
-            | Self::Visited { .. } => Duration::ZERO,
+            | Self::Visited { .. }
+            | Self::Named { .. } => Duration::ZERO,
         }
     }
 
@@ -263,7 +272,8 @@ impl Measure {
             Self::JobsDone { .. }
             | Self::JobsFailed { .. }
             | Self::JobTime { .. }
-            | Self::Visited { .. } => {}
+            | Self::Visited { .. }
+            | Self::Named { .. } => {}
         }
     }
 
@@ -486,10 +496,17 @@ impl Scenario {
             | Measure::Visited { quantile: Some(quantile) } => {
                 within(&field("quantile"), *quantile, &(0.0..=1.0))
             }
+            Measure::Named { .. }
+                if !self.roles.iter().any(|role| matches!(role.kind, RoleKind::Spy {})) =>
+            {
+                let problem = "needs a role with the kind \"spy\"";
+                Err(ScenarioError::field(field("kind"), problem))
+            }
             Measure::JobsDone { .. }
             | Measure::JobsFailed { .. }
             | Measure::JobTime { .. }
-            | Measure::Visited { .. } => Ok(()),
+            | Measure::Visited { .. }
+            | Measure::Named { .. } => Ok(()),
         }
     }
 }

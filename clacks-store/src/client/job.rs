@@ -82,6 +82,12 @@ pub enum JobEvent {
     Checked(Health),
     /// A group was restored, and some of its pieces were published.
     Repaired(Repair),
+    /// The clock of this machine differs by more than 5 minutes from those of most towers, and
+    /// towers behind two first hops agree. Comes at most once. The job goes on.
+    ClockDiffers {
+        /// By how many minutes the towers are ahead of this machine, or behind it if negative.
+        minutes: i32,
+    },
     /// A check or a repair failed. The job goes on with the next check.
     Trouble(JobError),
     /// The job failed. It is over.
@@ -245,7 +251,11 @@ pub enum JobError {
     /// The stores are nearly full, and take only pieces that end sooner.
     TooLong,
     /// The towers take no hour of a piece: the clock of this machine is wrong.
-    Clock,
+    Clock {
+        /// By how many minutes the clocks of most towers are ahead of that of this machine, or
+        /// behind it if negative. `None` if too few towers are known.
+        minutes: Option<i32>,
+    },
     /// A group that was supplied is not the one in the link: the file changed meanwhile.
     Changed,
     /// Too few pieces are in the network, as the first hop and at least one other say, or an own
@@ -295,7 +305,7 @@ impl fmt::Display for JobError {
                 "the network is nearly full and takes only files that end soon: put the file for 2 \
                  hours",
             ),
-            Self::Clock => {
+            Self::Clock { .. } => {
                 f.write_str("the clock of this machine differs from that of the towers: set it")
             }
             Self::Changed => f.write_str("the file changed while it was put: put it again"),

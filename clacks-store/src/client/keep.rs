@@ -9,7 +9,7 @@ use rand::RngExt;
 
 use super::active::{Active, FORECAST_VISITS, Kind, limits, worst};
 use super::collector::{Scope, Which};
-use super::get::LOOKS;
+use super::get::look;
 use super::job::{Health, HealthState, JobError, JobEvent, Phase, Repair};
 use super::publisher::{Publisher, Stuck};
 use super::put::{MAX_HOURS, MAX_JITTER, draw};
@@ -153,10 +153,10 @@ impl Active {
         let Kind::Health(check) = &mut self.kind else { return };
         if health.state == HealthState::Lost
             && health.seen > 0
-            && let Some(pause) = LOOKS.get(check.looks)
+            && let Some(pause) = look(check.looks, false)
         {
             check.looks += 1;
-            self.wake_at = Some(env.now + *pause);
+            self.wake_at = Some(env.now + pause);
             return;
         }
         check.agreed += u8::from(is_other);
@@ -345,6 +345,7 @@ impl Active {
         let geometry = self.collector.geometry();
         let hour = env.hour();
         self.set_targets(&mut env.rng);
+        self.note_clock(env);
         env.requests.clear();
         let Some(keep) = self.keep() else { return };
         // A group with too few pieces can't be restored. Its health says so.
@@ -387,7 +388,10 @@ impl Active {
         }
         match publisher.stuck() {
             None => {}
-            Some(Stuck::BadHour) => self.on_keep_trouble(env, JobError::Clock),
+            Some(Stuck::BadHour) => {
+                let error = self.clock_error(env);
+                self.on_keep_trouble(env, error);
+            }
             Some(Stuck::TooLong) => {
                 keep.life = (keep.life / 2).max(MIN_LIFE);
                 self.on_keep_trouble(env, JobError::TooLong);
@@ -424,6 +428,7 @@ impl Active {
     }
 
     fn wait(&mut self, env: &mut Env) {
+        self.note_clock(env);
         env.requests.clear();
         self.survey = None;
         self.publisher = None;

@@ -135,7 +135,10 @@ impl Active {
             None => {}
             Some(Stuck::Full) => self.fail(env, JobError::Full),
             Some(Stuck::TooLong) => self.fail(env, JobError::TooLong),
-            Some(Stuck::BadHour) => self.fail(env, JobError::Clock),
+            Some(Stuck::BadHour) => {
+                let error = self.clock_error(env);
+                self.fail(env, error);
+            }
         }
     }
 

@@ -14,6 +14,7 @@ use super::collector::{LARGE, Take, Wanted};
 use super::requests::{ContactId, Failure, Way, mean};
 use crate::address_group::AddressGroup;
 use crate::chunk::Tag;
+use crate::clock_samples::ClockSamples;
 use crate::estimate::{MAX_VISITS, NetworkEstimate, Samples, VISITS_PER_SECOND};
 use crate::protocol::PAGE;
 
@@ -130,6 +131,7 @@ pub(crate) struct Survey {
     answered: u32,
     failed: u32,
     samples: Samples,
+    clocks: ClockSamples,
     next_visit_at: Instant,
     spacing: Duration,
     /// When the visits were slowed down last.
@@ -168,6 +170,7 @@ impl Survey {
             answered: 0,
             failed: 0,
             samples: Samples::default(),
+            clocks: ClockSamples::default(),
             spacing: SPACING,
             slowed_at: Instant::ORIGIN,
             next_visit_at: Instant::from_nanos(now.as_nanos().saturating_sub(BURST)),
@@ -339,7 +342,8 @@ impl Survey {
     }
 
     /// Takes a page of an inventory. Returns false if the page is invalid: its tags are not in
-    /// order, or it claims more without a tag. The tower is bad then.
+    /// order, or it claims more without a tag. The tower is bad then. `clocks` are the Unix minutes
+    /// of the tower and of this machine.
     pub(crate) fn on_inventory(
         &mut self,
         tower: TowerId,
@@ -347,6 +351,7 @@ impl Survey {
         has_more: bool,
         held: u32,
         room: u32,
+        clocks: (u32, u32),
     ) -> bool {
         let Some(visit) = self.visits.get_mut(&tower) else { return false };
         visit.is_listing = false;
@@ -363,6 +368,7 @@ impl Survey {
             if !core::mem::replace(&mut known.has_answered, true) {
                 self.answered += 1;
                 self.samples.push(held, room);
+                self.clocks.push(clocks.0, clocks.1);
             }
         }
         if !is_sorted || !is_whole {
@@ -597,6 +603,11 @@ impl Survey {
         }
     }
 
+    /// Returns by how many minutes the clocks of most towers are ahead of that of this machine.
+    pub(crate) fn clock_difference(&self) -> Option<i32> {
+        self.clocks.difference()
+    }
+
     /// Returns the towers that the first hop knows by itself. The end of the stem has no say in
     /// them.
     pub(crate) fn table(&self) -> Vec<Address> {
@@ -703,7 +714,7 @@ mod tests {
     }
 
     fn end(survey: &mut Survey, tower: TowerId, now: Instant) {
-        assert!(survey.on_inventory(tower, core::iter::empty(), false, 5, 10));
+        assert!(survey.on_inventory(tower, core::iter::empty(), false, 5, 10, (1, 1)));
         assert!(survey.end_visits(now));
     }
 
@@ -793,7 +804,7 @@ mod tests {
             survey.start_visit(&mut rng(1), BEGIN).unwrap();
             let tower = *survey.visits.keys().next().unwrap();
             let tags = tags.into_iter().map(tag);
-            assert!(!survey.on_inventory(tower, tags, has_more, 1, 1));
+            assert!(!survey.on_inventory(tower, tags, has_more, 1, 1, (1, 1)));
             assert!(survey.is_bad(tower));
             assert!(survey.end_visits(Instant::ORIGIN), "the visit is over");
         }
@@ -827,7 +838,7 @@ mod tests {
                 tag[..8].copy_from_slice(&(pages * 500 + at + 1).to_be_bytes());
                 Tag::new(tag)
             };
-            assert!(survey.on_inventory(tower, (0..500).map(tag), true, 1, 1));
+            assert!(survey.on_inventory(tower, (0..500).map(tag), true, 1, 1, (1, 1)));
             pages += 1;
         }
         assert_eq!(pages, u64::from(MAX_PAGES));

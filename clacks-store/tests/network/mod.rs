@@ -72,6 +72,8 @@ pub(crate) struct Fake {
     pub(crate) known: Vec<Address>,
     /// The next tower of longer stems. Without one, all stems end here.
     pub(crate) stem: Option<Address>,
+    /// By how many minutes it says that its clock is ahead.
+    pub(crate) clock_ahead: i32,
     /// The requests that came as the hop of a stem.
     pub(crate) relays: u32,
     /// The fewest hops of a request that is not for addresses.
@@ -97,6 +99,11 @@ impl Fake {
             self.answer(datagram.link, &request, now);
         }
         is_busy
+    }
+
+    fn minute(&self, now: Instant) -> u32 {
+        let unix = UNIX + now.as_nanos() / 1_000_000_000;
+        u32::try_from(unix / 60).unwrap().wrapping_add_signed(self.clock_ahead)
     }
 
     fn send(&mut self, link: LinkId, datagram: &Datagram<'_>, now: Instant) {
@@ -156,6 +163,7 @@ impl Fake {
                 let page = Page::default();
                 let body = Body::Inventory {
                     has_more: false,
+                    minute: self.minute(now),
                     held: 0,
                     room: 1_000,
                     entries: page.entries(),
@@ -182,7 +190,8 @@ impl Fake {
                 entries.sort_unstable();
                 let has_more = entries.iter().any(|(tag, until)| !page.push(*tag, *until));
                 let entries = page.entries();
-                let body = Body::Inventory { has_more, held: 10, room: 1_000, entries };
+                let minute = self.minute(now);
+                let body = Body::Inventory { has_more, minute, held: 10, room: 1_000, entries };
                 return self.send(link, &Datagram { number, body }, now);
             }
             (Body::Fetch(tags), None) if matches!(self.conduct, Conduct::Gone(_)) => {
@@ -329,6 +338,7 @@ impl Network {
             conduct,
             known,
             stem: None,
+            clock_ahead: 0,
             relays: 0,
             shortest_stem: None,
             next: 0,
@@ -559,6 +569,9 @@ impl Network {
                 }
                 JobEvent::Piece { piece, group_root } => outcomes.pieces.push((piece, group_root)),
                 JobEvent::Republishing { pieces } => outcomes.republished += pieces,
+                JobEvent::ClockDiffers { minutes } => {
+                    assert_eq!(outcomes.clock.replace(minutes), None, "it is reported once");
+                }
                 event => {
                     outcomes.last = Some(event);
                     return outcomes;
@@ -575,6 +588,7 @@ pub(crate) struct Outcomes {
     pub(crate) groups: u32,
     pub(crate) pieces: Vec<(OpenedChunk, [u8; 32])>,
     pub(crate) republished: u32,
+    pub(crate) clock: Option<i32>,
     pub(crate) last: Option<JobEvent>,
 }
 

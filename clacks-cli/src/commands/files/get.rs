@@ -84,9 +84,11 @@ fn collect(
                 return Err(Failure::failed("Some pieces are missing: run the command again."));
             }
             Step::Event(JobEvent::Failed(error)) => {
-                let file = link.file();
+                return Err(report.failure(error, &access, link.file()));
+            }
+            Step::Event(JobEvent::ClockDiffers { minutes }) => {
                 report.clear();
-                return Err(report::failure(error, &access, file.until, file.geometry));
+                report.clock(minutes)?;
             }
             Step::Event(_) | Step::Tick => {}
             Step::Interrupted => {

@@ -27,9 +27,11 @@ pub(crate) fn run(args: &HealthArgs) -> Result<(), Failure> {
         match step {
             Step::Event(JobEvent::Checked(health)) => break health,
             Step::Event(JobEvent::Failed(error)) => {
+                return Err(report.failure(error, &access, link.file()));
+            }
+            Step::Event(JobEvent::ClockDiffers { minutes }) => {
                 report.clear();
-                let file = link.file();
-                return Err(report::failure(error, &access, file.until, file.geometry));
+                report.clock(minutes)?;
             }
             Step::Event(_) | Step::Tick => {}
             Step::Interrupted => {

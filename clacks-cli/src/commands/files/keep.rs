@@ -46,10 +46,16 @@ pub(super) fn stay(
                 report.event(&Report::repair_event(&repair))?;
                 write(report, repaired(&repair));
             }
+            Step::Event(JobEvent::Trouble(error)) => {
+                let failure = report.failure(error, access, link.file());
+                report.trouble(failure.sentence().unwrap_or_default())?;
+            }
             Step::Event(JobEvent::Failed(error)) => {
+                return Err(report.failure(error, access, link.file()));
+            }
+            Step::Event(JobEvent::ClockDiffers { minutes }) => {
                 report.clear();
-                let file = link.file();
-                return Err(report::failure(error, access, file.until, file.geometry));
+                report.clock(minutes)?;
             }
             Step::Event(_) | Step::Tick => {}
             Step::Interrupted => {

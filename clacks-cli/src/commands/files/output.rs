@@ -11,7 +11,7 @@ use clacks_store::{FileId, SHARD};
 
 use crate::args::GetArgs;
 use crate::error::Failure;
-use crate::output::text::escape;
+use crate::output::text::{escape, grouped};
 use crate::output::wrap;
 use crate::output::writer::write_to_stdout;
 
@@ -74,21 +74,13 @@ impl Output {
         let path = folder.join(format!(".clacks-{root}.clacks-part"));
         let log = PartFile::open(&path, id).map_err(|error| cannot_open(&path, &error))?;
         let needed = log.missing_bytes() + u64::from(id.geometry.shards()) * SHARD as u64;
-        match free_space(&path) {
-            Some(free) if free < needed => {
-                if log.held() == 0 {
-                    let _ = fs::remove_file(&path);
-                }
-                Err(Failure::failed(format_args!(
-                    "The disk of {} has {} MB free, and the file needs up to {} MB while it is \
-                     read: free some space, or choose another folder with -o.",
-                    folder.display(),
-                    free / 1_000_000,
-                    needed.div_ceil(1_000_000)
-                )))
+        if let Err(failure) = check_space(folder, free_space(&path), needed) {
+            if log.held() == 0 {
+                let _ = fs::remove_file(&path);
             }
-            _ => Ok(Part { log, path: Some(path) }),
+            return Err(failure);
         }
+        Ok(Part { log, path: Some(path) })
     }
 
     /// Writes the content. Returns the path if it is a new file.
@@ -133,6 +125,20 @@ impl Output {
                 Ok(Some(path))
             }
         }
+    }
+}
+
+/// Fails if a disk has less free space than needed. An unknown space suffices.
+fn check_space(folder: &Path, free: Option<u64>, needed: u64) -> Result<(), Failure> {
+    match free {
+        Some(free) if free < needed => Err(Failure::failed(format_args!(
+            "The disk of {} has {} MB free, and the file needs up to {} MB while it is read: free \
+             some space, or choose another folder with -o.",
+            shown(folder),
+            grouped(free / 1_000_000),
+            grouped(needed.div_ceil(1_000_000))
+        ))),
+        _ => Ok(()),
     }
 }
 
@@ -333,6 +339,19 @@ mod tests {
         assert_eq!(choose(null).ok(), Some(Output::Device(null.into())));
         let here = Output::File { folder: ".".into(), path: None };
         assert_eq!(Output::choose(&args(&[])).ok(), Some(here));
+    }
+
+    #[test]
+    fn a_disk_without_room_is_named_with_numbers() {
+        let check = |free, needed| check_space(Path::new("films"), free, needed);
+        assert!(check(Some(9_000_000), 9_000_000).is_ok());
+        assert!(check(None, u64::MAX).is_ok());
+        let failure = check(Some(8_999_999), 2_240_000_001).unwrap_err();
+        assert_eq!(
+            failure.sentence().unwrap(),
+            "The disk of films has 8 MB free, and the file needs up to 2 241 MB while it is read: \
+             free some space, or choose another folder with -o."
+        );
     }
 
     #[test]

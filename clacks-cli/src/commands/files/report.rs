@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use clacks_proto::Address;
 use clacks_store::{
-    Forecast, Geometry, Health, HealthState, JobError, ListeningForecast, Phase, Progress,
-    PutReport, ReadLink, Refusal, Repair,
+    FileId, Forecast, Health, HealthState, JobError, ListeningForecast, Phase, Progress, PutReport,
+    ReadLink, Refusal, Repair,
 };
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
@@ -141,6 +141,12 @@ impl Report {
         Ok(())
     }
 
+    /// Returns the failure of a job, and removes the bar.
+    pub(super) fn failure(&mut self, error: JobError, access: &Access, file: FileId) -> Failure {
+        self.clear();
+        failure(error, access, file)
+    }
+
     /// Removes the bar.
     pub(super) fn clear(&mut self) {
         if let Some(bar) = self.bar.take() {
@@ -223,6 +229,20 @@ impl Report {
             others => format!("{} other towers are alive", grouped(others.into())),
         };
         self.line(format_args!("Listening at {STRONG}{tower}{STRONG:#}. {others}. {time}"));
+        Ok(())
+    }
+
+    /// Writes why a check or a repair failed. The keeper goes on.
+    pub(super) fn trouble(&self, sentence: &str) -> Result<(), Failure> {
+        self.event(&json!({"event": "trouble", "message": sentence}))?;
+        self.warn(format_args!("{sentence} The next check tries again."));
+        Ok(())
+    }
+
+    /// Writes that the clock of this machine differs from those of most towers.
+    pub(super) fn clock(&self, minutes: i32) -> Result<(), Failure> {
+        self.event(&json!({"event": "clock", "minutes": minutes}))?;
+        self.warn(clock_sentence(minutes));
         Ok(())
     }
 
@@ -419,7 +439,7 @@ fn forecast_event(forecast: &Forecast) -> Value {
 }
 
 /// Returns the failure of a job.
-pub(super) fn failure(error: JobError, access: &Access, until: u32, geometry: Geometry) -> Failure {
+fn failure(error: JobError, access: &Access, file: FileId) -> Failure {
     match error {
         JobError::Unreachable => access.unreachable(),
         JobError::NoStore => access.no_store(),
@@ -435,22 +455,24 @@ pub(super) fn failure(error: JobError, access: &Access, until: u32, geometry: Ge
                 .into(),
         ),
         JobError::NoRelay => access.no_relay(),
-        JobError::Clock => Failure::failed(
-            "The towers refuse the time of the pieces, so the clock of this machine is wrong by \
-             more than 5 minutes: set it.",
-        ),
+        JobError::Clock { minutes } => Failure::failed(match minutes {
+            Some(minutes) => format!("The towers refuse the pieces. {}", clock_sentence(minutes)),
+            None => "The towers refuse the time of the pieces, so the clock of this machine is \
+                     wrong by more than 5 minutes: set it."
+                .to_owned(),
+        }),
         JobError::Changed => Failure::failed(
             "The file changed while it was put: wait for its end, and put it again.",
         ),
         JobError::Gone { seen, needed, visited, known, agreed } => {
-            let groups = match geometry.groups() {
+            let groups = match file.geometry.groups() {
                 1 => "",
                 _ => " of a group",
             };
             let found = format!(
                 "{seen} of {needed} needed pieces{groups} were found, at {visited} of {known} towers"
             );
-            let until = until_text(until);
+            let until = until_text(file.until);
             let agrees = if agreed > 0 { ", and another tower agrees" } else { "" };
             Failure::Gone(format!("The file is gone: {found}{agrees}. It was put until {until}."))
         }
@@ -461,6 +483,21 @@ pub(super) fn failure(error: JobError, access: &Access, until: u32, geometry: Ge
         ),
         error => Failure::failed(format_args!("The job ended: {error}.")),
     }
+}
+
+/// Returns the sentence about a clock, if the clocks of towers are ahead by so many minutes.
+fn clock_sentence(minutes: i32) -> String {
+    let time = rough(Duration::from_secs(u64::from(minutes.unsigned_abs()) * 60));
+    // The minutes of two clocks have no seconds.
+    let time = time.strip_suffix(" 0 s").unwrap_or(&time);
+    let (word, effect) = match minutes {
+        0.. => ("slow", "end too early"),
+        _ => ("fast", "may be refused"),
+    };
+    format!(
+        "The clock of this machine is {time} {word}, as most towers say: set it. Until then, files \
+         that are put here {effect}."
+    )
 }
 
 pub(super) fn refusal_sentence(refusal: &Refusal) -> String {
@@ -507,5 +544,19 @@ pub(super) fn stopped(part: &Part) -> Failure {
 pub(super) fn end_line() {
     if io::stderr().is_terminal() {
         let _ = io::stderr().write_all(b"\n");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sentence_about_a_clock_has_the_difference_and_what_to_do() {
+        let slow = "The clock of this machine is 9 min slow, as most towers say: set it.";
+        assert!(clock_sentence(9).starts_with(slow), "{}", clock_sentence(9));
+        let fast = "The clock of this machine is 1 h 30 min fast, as most towers say: set it.";
+        assert!(clock_sentence(-90).starts_with(fast), "{}", clock_sentence(-90));
+        assert!(clock_sentence(i32::MIN).contains("1491308 days fast"));
     }
 }
