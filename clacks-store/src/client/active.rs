@@ -1,6 +1,6 @@
 //! A job that runs: what all kinds of jobs do in the same way.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
 
