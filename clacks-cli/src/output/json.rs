@@ -15,8 +15,9 @@ pub(crate) fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
         for c in line.chars() {
             if is_invisible(c) {
                 // Such characters are part of strings only. JSON escapes the units of UTF-16.
-                let units = c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}"));
-                escaped.extend(units);
+                let mut units = [0; 2];
+                let units = c.encode_utf16(&mut units);
+                escaped.extend(units.iter().map(|unit| format!("\\u{unit:04x}")));
             } else {
                 escaped.push(c);
             }
