@@ -1,5 +1,6 @@
 //! A heap of deadlines, with at most one deadline for each index.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::time::Instant;
@@ -17,6 +18,12 @@ const ABSENT: u32 = u32::MAX;
 pub(crate) struct DeadlineHeap {
     /// The earliest deadline, which every event reads, or `FAR_FUTURE`.
     earliest: Instant,
+    /// `None` before the first deadline: many heaps of an idle tower are empty.
+    entries: Option<Box<Entries>>,
+}
+
+#[derive(Debug, Default)]
+struct Entries {
     heap: Vec<(Instant, u32)>,
     /// The position of each index in the heap, or `ABSENT`.
     positions: Vec<u32>,
@@ -24,7 +31,7 @@ pub(crate) struct DeadlineHeap {
 
 impl Default for DeadlineHeap {
     fn default() -> Self {
-        Self { earliest: Instant::FAR_FUTURE, heap: Vec::new(), positions: Vec::new() }
+        Self { earliest: Instant::FAR_FUTURE, entries: None }
     }
 }
 
@@ -37,19 +44,20 @@ impl DeadlineHeap {
 
     /// Returns the deadline of `index`.
     pub(crate) fn get(&self, index: u32) -> Option<Instant> {
-        let position = *self.positions.get(index as usize)?;
-        self.heap.get(position as usize).map(|(at, _)| *at)
+        let Entries { heap, positions } = &**self.entries.as_ref()?;
+        let position = *positions.get(index as usize)?;
+        heap.get(position as usize).map(|(at, _)| *at)
     }
 
     /// Returns the number of deadlines.
     pub(crate) fn len(&self) -> usize {
-        self.heap.len()
+        self.entries.as_ref().map_or(0, |entries| entries.heap.len())
     }
 
     /// Returns all deadlines in unspecified order.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Instant, u32)> {
-        self.heap.iter().copied()
+        self.entries.iter().flat_map(|entries| entries.heap.iter().copied())
     }
 
     /// Removes the earliest deadline if it is due, and returns its index.
@@ -59,13 +67,38 @@ impl DeadlineHeap {
 
     /// Removes the earliest deadline, and returns its index.
     pub(crate) fn pop(&mut self) -> Option<u32> {
-        let (_, index) = *self.heap.first()?;
+        let (_, index) = *self.entries.as_ref()?.heap.first()?;
         self.clear(index);
         Some(index)
     }
 
     /// Sets or moves the deadline of `index`.
     pub(crate) fn set(&mut self, index: u32, at: Instant) {
+        let entries = self.entries.get_or_insert_default();
+        entries.set(index, at);
+        self.earliest = entries.earliest();
+    }
+
+    /// Removes the deadline of `index`, if it has one.
+    pub(crate) fn clear(&mut self, index: u32) {
+        if let Some(entries) = &mut self.entries {
+            entries.clear(index);
+            self.earliest = entries.earliest();
+        }
+    }
+
+    /// Frees the memory if there are no deadlines.
+    pub(crate) fn free_memory(&mut self) {
+        self.entries.take_if(|entries| entries.heap.is_empty());
+    }
+}
+
+impl Entries {
+    fn earliest(&self) -> Instant {
+        self.heap.first().map_or(Instant::FAR_FUTURE, |(at, _)| *at)
+    }
+
+    fn set(&mut self, index: u32, at: Instant) {
         let wanted = index as usize + 1;
         if self.positions.len() < wanted {
             self.positions.resize(wanted, ABSENT);
@@ -81,11 +114,9 @@ impl DeadlineHeap {
             }
         };
         self.restore_order(position);
-        self.note_earliest();
     }
 
-    /// Removes the deadline of `index`, if it has one.
-    pub(crate) fn clear(&mut self, index: u32) {
+    fn clear(&mut self, index: u32) {
         let Some(&position) = self.positions.get(index as usize) else { return };
         if position == ABSENT {
             return;
@@ -95,11 +126,6 @@ impl DeadlineHeap {
         if (position as usize) < self.heap.len() {
             self.restore_order(position as usize);
         }
-        self.note_earliest();
-    }
-
-    fn note_earliest(&mut self) {
-        self.earliest = self.heap.first().map_or(Instant::FAR_FUTURE, |(at, _)| *at);
     }
 
     /// Restores the order of the heap around the one entry that may violate it.
@@ -147,18 +173,20 @@ mod tests {
                     }
                     None => {
                         deadlines.clear(index);
+                        deadlines.free_memory();
                         model.remove(&index);
                     }
                 }
                 let first = model.iter().map(|(index, at)| (*at, *index)).min();
-                prop_assert_eq!(deadlines.heap.first().copied(), first);
+                prop_assert_eq!(deadlines.iter().next(), first);
                 prop_assert_eq!(deadlines.next(), first.map(|(at, _)| at));
             }
             let mut drained = Vec::new();
-            while let Some((at, index)) = deadlines.heap.first().copied() {
-                drained.push((at, index));
-                prop_assert_eq!(deadlines.pop_due(at), Some(index));
+            while let Some(at) = deadlines.next() {
+                drained.extend(deadlines.pop_due(at).map(|index| (at, index)));
             }
+            deadlines.free_memory();
+            prop_assert!(deadlines.entries.is_none() && deadlines.next().is_none());
             let mut expected: Vec<_> = model.into_iter().map(|(index, at)| (at, index)).collect();
             expected.sort_unstable();
             prop_assert_eq!(drained, expected);

@@ -40,6 +40,13 @@ impl<const N: usize> IndexLists<N> {
         (first != END).then_some(first)
     }
 
+    /// Frees the memory if all lists are empty.
+    pub(crate) fn free_memory(&mut self) {
+        if self.ends.iter().all(|ends| ends.first == END) {
+            self.nodes = Vec::new();
+        }
+    }
+
     /// Adds an index at the end of a list. The index must be in no list.
     #[inline]
     pub(crate) fn push_back(&mut self, list: usize, index: u32) {

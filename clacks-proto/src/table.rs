@@ -19,6 +19,8 @@ pub(crate) struct Table<K, T> {
     /// The first slot of the free list, or [`NONE`].
     free: u32,
     len: u32,
+    /// The epoch of new slots. No slot that was freed with its memory had this epoch.
+    first: Epoch,
     key: PhantomData<K>,
 }
 
@@ -40,7 +42,7 @@ const NONE: u32 = u32::MAX;
 
 impl<K, T> Default for Table<K, T> {
     fn default() -> Self {
-        Self { slots: Vec::new(), free: NONE, len: 0, key: PhantomData }
+        Self { slots: Vec::new(), free: NONE, len: 0, first: Epoch::FIRST, key: PhantomData }
     }
 }
 
@@ -62,8 +64,8 @@ impl<K: Key, T> Table<K, T> {
         }
         let index = u32::try_from(self.slots.len()).unwrap_or(NONE);
         debug_assert!(index < NONE, "Config::validate keeps tables below 2^32 entries");
-        self.slots.push(Slot { epoch: Epoch::FIRST, entry });
-        K::new(index, Epoch::FIRST)
+        self.slots.push(Slot { epoch: self.first, entry });
+        K::new(index, self.first)
     }
 
     pub(crate) fn remove(&mut self, key: K) -> Option<T> {
@@ -80,6 +82,15 @@ impl<K: Key, T> Table<K, T> {
                 slot.entry = free;
                 None
             }
+        }
+    }
+
+    /// Frees the memory if the table is empty. Later ids have later epochs.
+    pub(crate) fn free_memory(&mut self) {
+        if self.len == 0
+            && let Some(latest) = self.slots.iter().map(|slot| slot.epoch).max()
+        {
+            (self.slots, self.free, self.first) = (Vec::new(), NONE, latest);
         }
     }
 
@@ -150,13 +161,16 @@ mod tests {
         #[test]
         #[cfg_attr(miri, ignore = "draws many cases")]
         fn a_table_is_a_map_whose_keys_are_never_reused(
-            steps in proptest::collection::vec((any::<bool>(), 0usize..20), 0..200),
+            steps in proptest::collection::vec((0u8..7, 0usize..6), 0..200),
         ) {
             let mut table = Table::<PeerId, usize>::default();
             let mut model = BTreeMap::new();
             let mut removed = Vec::new();
-            for (step, (inserts, number)) in steps.into_iter().enumerate() {
-                if inserts {
+            for (step, (kind, number)) in steps.into_iter().enumerate() {
+                if kind == 0 {
+                    table.free_memory();
+                    prop_assert!(!model.is_empty() || table.slots.capacity() == 0);
+                } else if kind < 4 {
                     let key = table.insert(step);
                     prop_assert!(!removed.contains(&key));
                     prop_assert_eq!(model.insert(key, step), None);

@@ -31,7 +31,7 @@ pub use duration::parse_duration;
 pub use node::NewNode;
 pub use observation::{Fault, MessageId, Observation, Observed, Origin, TowerId};
 pub use observer::Observer;
-pub use outcome::{Check, FaultCount, Outcome};
+pub use outcome::{Check, FaultCount, JobCount, Outcome};
 pub use rng::{Purpose, RngStream, RngStreams};
 pub use roles::FirstHops;
 pub use scenario::Scenario;

@@ -10,7 +10,7 @@ use clacks_store::Store;
 
 use crate::files::ClientNode;
 use crate::observation::TowerId;
-use crate::roles::{RawNode, RoleNode};
+use crate::roles::{RawNode, RoleNode, RoleStore};
 use crate::scenario::RoleKind;
 
 /// What is known of a node that must be made.
@@ -43,6 +43,8 @@ pub(crate) enum Machine<M> {
     Raw(Box<RawNode>),
     /// A tower with a store.
     Store(Box<Store<Tower>>),
+    /// A tower with a store whose behaviour a role changes.
+    RoleStore(Box<RoleStore>),
     /// A client of stores.
     Client(Box<ClientNode>),
 }
@@ -59,6 +61,7 @@ impl<M: StateMachine> Machine<M> {
             Self::Node(node) => node.accept(from, now),
             Self::Role(node) => node.accept(from, now),
             Self::Store(node) => node.accept(from, now),
+            Self::RoleStore(node) => node.accept(from, now),
             Self::Client(node) => node.accept(from, now),
             Self::Raw(node) => Ok(node.accept(ip, now)),
         }
@@ -85,6 +88,7 @@ impl<M: StateMachine> Machine<M> {
             Self::Node(node) => node.handle(event, now),
             Self::Role(node) => node.handle(event, now),
             Self::Store(node) => node.handle(event, now),
+            Self::RoleStore(node) => node.handle(event, now),
             Self::Client(node) => node.handle(event, now),
             Self::Raw(node) => node.handle(event, now),
         }
@@ -95,6 +99,7 @@ impl<M: StateMachine> Machine<M> {
             Self::Node(node) => node.transmit(link, out),
             Self::Role(node) => node.transmit(link, out),
             Self::Store(node) => node.transmit(link, out),
+            Self::RoleStore(node) => node.transmit(link, out),
             Self::Client(node) => node.transmit(link, out),
             Self::Raw(node) => node.transmit(link, out),
         }
@@ -105,6 +110,7 @@ impl<M: StateMachine> Machine<M> {
             Self::Node(node) => node.poll_action(),
             Self::Role(node) => node.poll_action(),
             Self::Store(node) => node.poll_action(),
+            Self::RoleStore(node) => node.poll_action(),
             Self::Client(node) => node.poll_action(),
             Self::Raw(node) => node.poll_action(),
         }
@@ -115,6 +121,7 @@ impl<M: StateMachine> Machine<M> {
             Self::Node(node) => node.next_wakeup().map(|wakeup| wakeup.at),
             Self::Role(node) => node.next_wakeup().map(|wakeup| wakeup.at),
             Self::Store(node) => node.next_wakeup().map(|wakeup| wakeup.at),
+            Self::RoleStore(node) => node.next_wakeup().map(|wakeup| wakeup.at),
             Self::Client(node) => node.next_wakeup().map(|wakeup| wakeup.at),
             Self::Raw(node) => node.next_wakeup(),
         }
@@ -126,7 +133,7 @@ impl<M: StateMachine> Machine<M> {
         match self {
             Self::Node(node) => Some(node),
             Self::Role(node) => Some(node.inner()),
-            Self::Raw(_) | Self::Store(_) | Self::Client(_) => None,
+            Self::Raw(_) | Self::Store(_) | Self::RoleStore(_) | Self::Client(_) => None,
         }
     }
 
@@ -134,7 +141,7 @@ impl<M: StateMachine> Machine<M> {
         match self {
             Self::Node(node) => Some(node),
             Self::Role(node) => Some(node.inner_mut()),
-            Self::Raw(_) | Self::Store(_) | Self::Client(_) => None,
+            Self::Raw(_) | Self::Store(_) | Self::RoleStore(_) | Self::Client(_) => None,
         }
     }
 
@@ -143,6 +150,7 @@ impl<M: StateMachine> Machine<M> {
             Self::Node(node) => Some(node.tower()),
             Self::Role(node) => Some(node.tower()),
             Self::Store(node) => Some(node.tower()),
+            Self::RoleStore(node) => Some(node.tower()),
             Self::Client(node) => Some(node.tower()),
             Self::Raw(_) => None,
         }
@@ -153,6 +161,7 @@ impl<M: StateMachine> Machine<M> {
             Self::Node(node) => Some(node.tower_mut()),
             Self::Role(node) => Some(node.tower_mut()),
             Self::Store(node) => Some(node.tower_mut()),
+            Self::RoleStore(node) => Some(node.tower_mut()),
             Self::Client(node) => Some(node.tower_mut()),
             Self::Raw(_) => None,
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::checkers::{Groups, Totals, Violation};
 use crate::metrics::{MessageTrace, Series};
 use crate::observation::Fault;
-use crate::scenario::Scenario;
+use crate::scenario::{JobKind, Scenario};
 use crate::targets::TargetResult;
 use crate::trace::TraceHash;
 
@@ -43,6 +43,8 @@ pub struct Outcome {
     pub violated: u64,
     /// The targets of the scenario, and the numbers that were reached.
     pub targets: Vec<TargetResult>,
+    /// What has become of the jobs of clients of files.
+    pub jobs: Vec<JobCount>,
     /// The metrics over time.
     pub series: Series,
     /// The paths of messages, if they were recorded.
@@ -60,6 +62,19 @@ pub struct Check {
     pub rule: &'static str,
     /// Number of violations.
     pub violations: u64,
+}
+
+/// How many jobs of a kind had the same result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobCount {
+    /// What the clients did.
+    pub kind: JobKind,
+    /// Whether the jobs were done.
+    pub is_done: bool,
+    /// The result. If the jobs were not done, the reason for that.
+    pub result: String,
+    /// The number of these jobs.
+    pub count: u64,
 }
 
 /// How often a fault is planned, and how often it happened.

@@ -321,6 +321,7 @@ impl<M: StateMachine> Simulation<M> {
             observations: observer.observations,
             running: snapshot.running,
             totals: observer.checkers.totals(),
+            jobs: self.plan.files.as_ref().map(|files| files.job_counts()).unwrap_or_default(),
             groups: verdict.groups,
             violated: checks.iter().map(|check| check.violations).sum(),
             checks,
@@ -448,6 +449,9 @@ impl<M: StateMachine> NetworkObserver<M> for RunObserver<M> {
     fn on_partition(&mut self, at: Instant, id: u32, partition: &Partition) {
         let inside = inside(self.towers, partition);
         self.series.set_partition(&inside);
+        if let Some(pieces) = &mut self.pieces {
+            pieces.set_partition(inside.clone());
+        }
         if let Some(trace) = &mut self.message_trace {
             let towers = (0..).map(TowerId).zip(inside).filter(|(_, is_inside)| *is_inside);
             trace.partition(at, id, towers.map(|(tower, _)| tower).collect());

@@ -4,7 +4,7 @@ use clacks_proto::{Instant, StateMachine, Status};
 
 use crate::checkers::Checkers;
 use crate::closed_form;
-use crate::files::JobRecord;
+use crate::files::{Files, JobRecord};
 use crate::metrics::{Metric, Sample, Series};
 use crate::network::NetworkView;
 use crate::observation::{MessageId, Observation, Observed, TowerId};
@@ -79,6 +79,8 @@ impl Target {
             | Measure::Alive { .. }
             | Measure::Known { .. }
             | Measure::JobsDone { .. }
+            | Measure::JobsFailed { .. }
+            | Measure::Named { .. }
             | Measure::Visited { .. } => format!("{} %", short(100.0 * number)),
             Measure::Value { metric, .. } | Measure::Mean { metric, .. }
                 if metric.unit() == "share" =>
@@ -364,8 +366,10 @@ impl Measurements {
                 | Measure::Value { .. }
                 | Measure::Mean { .. }
                 | Measure::JobsDone { .. }
+                | Measure::JobsFailed { .. }
                 | Measure::JobTime { .. }
-                | Measure::Visited { .. } => None,
+                | Measure::Visited { .. }
+                | Measure::Named { .. } => None,
             };
             if *is_over {
                 *heard = None;
@@ -382,7 +386,7 @@ impl Measurements {
         series: &Series,
     ) -> Vec<TargetResult> {
         let results = scenario.targets.iter().zip(&self.all).map(|(target, measurement)| {
-            let of_jobs = plan.files.as_ref().and_then(|it| of_jobs(&target.measure, &it.jobs()));
+            let of_jobs = plan.files.as_ref().and_then(|it| of_jobs(&target.measure, it));
             let measured = measured(&target.measure, series).or(measurement.value).or(of_jobs);
             let is_predicted = target.prediction.is_some() && measured.is_some();
             let predicted = is_predicted
@@ -395,18 +399,27 @@ impl Measurements {
 }
 
 /// Returns the number of a measure of the jobs of clients.
-fn of_jobs(measure: &Measure, jobs: &[JobRecord]) -> Option<f64> {
+fn of_jobs(measure: &Measure, files: &Files) -> Option<f64> {
+    let jobs = files.jobs();
     let of_kind = |kind: JobKind| jobs.iter().filter(move |record| record.kind == kind);
     match *measure {
         Measure::JobsDone { job } => {
             let done = of_kind(job).filter(|record| record.is_done).count() as u64;
             ratio(done, of_kind(job).count() as u64)
         }
+        Measure::JobsFailed { job, why } => {
+            let failed = of_kind(job).filter(|record| record.is_failed(why)).count() as u64;
+            ratio(failed, of_kind(job).count() as u64)
+        }
         Measure::JobTime { job, quantile } => {
             summary(of_kind(job).filter_map(JobRecord::seconds).collect(), quantile)
         }
         Measure::Visited { quantile } => {
             summary(jobs.iter().filter_map(JobRecord::visited).collect(), quantile)
+        }
+        Measure::Named { job, by } => {
+            let (done, named) = files.named(job, by);
+            ratio(named, done)
         }
         _ => None,
     }

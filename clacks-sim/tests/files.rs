@@ -8,7 +8,8 @@ use std::time::Duration;
 use clacks_proto::Instant;
 use clacks_sim::metrics::Metric;
 use clacks_sim::scenario::{
-    AddressLayout, ContactVerb, Fault, JobKind, Measure, Shape, Target, Towers,
+    AddressLayout, ContactVerb, Fault, JobFailure, JobKind, Lists, Measure, Role, RoleKind, Shape,
+    Target, Towers,
 };
 use clacks_sim::{Outcome, Scenario};
 use common::{run, seconds};
@@ -74,4 +75,42 @@ fn the_hash_of_a_run_with_files_depends_on_its_seed() {
     let hash = |seed| run(&scenario().seed(seed)).hash;
     assert_eq!(hash(1), hash(1));
     assert_ne!(hash(1), hash(2));
+}
+
+/// Twelve towers, of which some are hostile hops. The client that puts asks one of them first.
+fn scenario_with_hops(last: u32, lists: Lists, verify: u8) -> Scenario {
+    let kind = RoleKind::Hop { lists, colludes: true };
+    let mut scenario = scenario().role(Role::new(kind, Towers::Range(0, last))).files(|files| {
+        files.first = Some(0);
+        files.verify = verify;
+    });
+    scenario.towers = 12;
+    let why = JobFailure::Gone;
+    scenario
+        .target(Target::new("gone", Measure::JobsFailed { job: JobKind::Get, why }).at_most(0.0))
+}
+
+#[test]
+fn a_second_first_hop_shows_that_the_first_one_dropped_the_pieces() {
+    for lists in [Lists::Nothing, Lists::Dropped] {
+        let outcome = run(&scenario_with_hops(0, lists, 1));
+        assert_eq!(shares(&outcome), [1.0, 1.0], "{lists:?}");
+        assert_eq!(at(&outcome, Metric::FilesReadable, seconds(200)), Some(1.0));
+    }
+    // Without that look, the client believes the first hop.
+    let outcome = run(&scenario_with_hops(0, Lists::Nothing, 0));
+    assert_eq!(at(&outcome, Metric::FilesReadable, seconds(200)), Some(0.0));
+    assert_eq!(shares(&outcome), [1.0, 0.0]);
+    assert_eq!(outcome.targets[2].measured, Some(1.0));
+}
+
+#[test]
+fn hops_that_collude_forge_inventories_of_each_other_and_of_others() {
+    let readable = |lists| {
+        let outcome = run(&scenario_with_hops(10, lists, 1));
+        (shares(&outcome)[0], at(&outcome, Metric::FilesReadable, seconds(200)))
+    };
+    // The only honest tower is one of twelve that list pieces.
+    assert_eq!(readable(Lists::Forged), (1.0, Some(0.0)));
+    assert_eq!(readable(Lists::Nothing), (0.0, None));
 }

@@ -113,22 +113,26 @@ impl FileHeader {
     /// nothing is left.
     #[must_use]
     pub fn safe_name(&self) -> Option<String> {
-        let is_hidden = |character: char| {
-            character.is_control()
-                || matches!(character,
-                    '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}'
-                    | '\u{17B5}' | '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}'
-                    | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{3164}'
-                    | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF9}'..='\u{FFFB}'
-                    | '\u{E0000}'..='\u{E0FFF}')
-        };
         let last = self.name.rsplit(['/', '\\']).next().unwrap_or_default();
-        let name: String = last.chars().filter(|character| !is_hidden(*character)).collect();
+        let name: String = last.chars().filter(|character| !is_invisible(*character)).collect();
         let is_leading =
             |character: char| matches!(character, '.' | '-') || character.is_whitespace();
         let name = name.trim_start_matches(is_leading).trim_end();
         (!name.is_empty()).then(|| name.into())
     }
+}
+
+/// Returns whether a character is invisible, or changes how a terminal shows other characters:
+/// control characters, marks of direction, joiners, fillers, separators.
+#[must_use]
+pub fn is_invisible(character: char) -> bool {
+    character.is_control()
+        || matches!(character,
+            '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}'
+            | '\u{17B5}' | '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}'
+            | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{3164}'
+            | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF9}'..='\u{FFFB}'
+            | '\u{E0000}'..='\u{E0FFF}')
 }
 
 /// Encrypts or decrypts data shards that begin at a place of the file's stream, in shards.

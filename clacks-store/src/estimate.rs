@@ -505,7 +505,7 @@ mod tests {
         assert_eq!(forecast(93, 93).2, 0.0);
         // More groups take longer, because all must be full.
         assert!(forecast(1_024, 0).2 > forecast(256, 0).2);
-        let slow = ListeningForecast::new(geometry(93), 0, 93, day, day);
+        let slow = ListeningForecast::new(geometry(93), 0, 93, 2 * day, day);
         assert!(matches!(slow.refusal, Some(Refusal::EndsFirst { left, .. }) if left == day));
     }
 

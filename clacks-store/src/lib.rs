@@ -13,8 +13,10 @@ mod address_group;
 mod chunk;
 pub mod client;
 mod clock;
+mod clock_samples;
 mod code;
 mod content;
+mod deck;
 mod estimate;
 #[cfg(all(unix, feature = "std"))]
 pub mod files;
@@ -26,6 +28,7 @@ mod keys;
 mod link;
 mod merkle;
 pub mod protocol;
+mod rate;
 mod store;
 
 pub use chunk::{CHUNK, Chunk, OpenedChunk, Tag, seal};
@@ -34,10 +37,11 @@ pub use client::{
     Progress, PutReport, Repair, Route, enable_client,
 };
 pub use code::{Group, GroupRoots, RestoreError};
-pub use content::{FileHeader, HeaderError, MAX_NAME, apply_cipher};
+pub use content::{FileHeader, HeaderError, MAX_NAME, apply_cipher, is_invisible};
 pub use estimate::{Forecast, ListeningForecast, NetworkEstimate, Refusal};
 pub use geometry::{Geometry, GeometryError, MAX_GROUP, MAX_GROUPS, SHARD};
 pub use keys::{ChunkKeys, KeepSecret, Secret};
 pub use link::{FileId, KeepLink, LinkError, ReadLink};
 pub use merkle::{Path, Root, prove};
-pub use store::{Rate, Store, StoreConfig, StoreError, StoreStats, enable_store};
+pub use rate::Rate;
+pub use store::{Store, StoreConfig, StoreError, StoreStats, enable_store};

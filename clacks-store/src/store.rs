@@ -32,7 +32,6 @@
 //! at most [`Config::max_unproved`](clacks_proto::Config::max_unproved) links.
 
 mod admission;
-mod bucket;
 mod config;
 mod draw;
 mod inventory;
@@ -53,12 +52,13 @@ use clacks_proto::{
 
 use crate::address_group::AddressGroup;
 use crate::chunk::{CHUNK, Chunk, Tag};
+use crate::clock::Clock;
 use crate::protocol::{
     Body, Datagram, MAX_HOPS, MAX_LEN, MAX_TAGS, MAX_TOWERS, Outcome, Page, Tags,
 };
+use crate::rate::Bucket;
 use admission::{Fill, Turns};
-use bucket::Bucket;
-pub use config::{Rate, StoreConfig, StoreError, enable_store};
+pub use config::{StoreConfig, StoreError, enable_store};
 use draw::{Draw, Edge};
 use inventory::{Entry, Inventory};
 use outgoing::{Outgoing, Waiting};
@@ -106,8 +106,7 @@ pub struct StoreStats {
 pub struct Store<M> {
     inner: M,
     config: StoreConfig,
-    /// The Unix time at [`Instant::ORIGIN`], in seconds.
-    unix_at_origin: u64,
+    clock: Clock,
     now: Instant,
     inventory: Inventory,
     turns: Turns,
@@ -144,7 +143,7 @@ impl<M: StateMachine> Store<M> {
             draw: Draw::new(seed, config.epoch),
             inner,
             config,
-            unix_at_origin,
+            clock: Clock::new(unix_at_origin, Instant::ORIGIN),
             now: Instant::ORIGIN,
             inventory: Inventory::default(),
             turns: Turns::default(),
@@ -176,12 +175,21 @@ impl<M: StateMachine> Store<M> {
         self.inventory.iter().map(|(tag, entry)| (tag, entry.until))
     }
 
+    /// Sets the Unix time, in seconds. Call it from time to time, because the clock of the driver
+    /// may stop while the machine sleeps. After that, chunks whose hours are over are no longer
+    /// listed and given, and peers swallow them. If the time was wrong, those chunks are listed
+    /// again when it is set right.
+    pub fn set_clock(&mut self, unix: u64, now: Instant) {
+        self.set_now(now);
+        self.clock = Clock::new(unix, self.now);
+    }
+
     fn set_now(&mut self, now: Instant) {
         self.now = self.now.max(now);
     }
 
     fn unix_now(&self) -> u64 {
-        self.unix_at_origin.saturating_add(self.now.as_nanos() / 1_000_000_000)
+        self.clock.unix(self.now)
     }
 
     /// Returns whether the hour of a chunk is not over, and not too far ahead.
@@ -206,7 +214,7 @@ impl<M: StateMachine> Store<M> {
     }
 
     fn furthest_hour(&self, hours: u32) -> u64 {
-        (self.unix_now() + SKEW) / HOUR + u64::from(hours)
+        self.unix_now().saturating_add(SKEW) / HOUR + u64::from(hours)
     }
 
     /// Polls until there is an action for the driver, or none.
@@ -324,6 +332,11 @@ impl<M: StateMachine> Store<M> {
         self.inventory.get(tag).is_some_and(|entry| self.is_held(entry.id))
     }
 
+    /// Returns whether readers get a chunk.
+    fn is_given(&self, entry: &Entry) -> bool {
+        self.is_held(entry.id) && self.check_hour(entry.until) != Hour::Over
+    }
+
     fn is_held(&self, id: MessageId) -> bool {
         self.inner.tower().message(id).is_some()
     }
@@ -433,7 +446,7 @@ impl<M: StateMachine> Store<M> {
             }
             request if Awaited::by(request).is_some() => {
                 if self.is_within_rate(link, number, request) {
-                    self.carry_out(link, number, request, self.config.hold);
+                    self.carry_out(link, number, request);
                 }
             }
             answer => {
@@ -464,12 +477,12 @@ impl<M: StateMachine> Store<M> {
     }
 
     /// Carries a request out at this tower.
-    fn carry_out(&mut self, link: LinkId, number: u32, request: &Body<'_>, hold: Duration) {
+    fn carry_out(&mut self, link: LinkId, number: u32, request: &Body<'_>) {
         match request {
             Body::List { after } => self.push(link, Waiting::Page { number, after: *after }),
             Body::Fetch(tags) => self.fetch(link, number, *tags),
             Body::Publish(chunk) => {
-                let outcome = self.publish(self.group_of(link), &chunk[..], hold);
+                let outcome = self.publish(self.group_of(link), &chunk[..]);
                 match outcome {
                     Outcome::Queued => self.stats.published += 1,
                     _ => self.stats.refused += 1,
@@ -485,8 +498,7 @@ impl<M: StateMachine> Store<M> {
         let mut page = Page::default();
         let mut has_more = false;
         for (tag, entry) in self.inventory.after(after) {
-            let is_listed = entry.listed_at <= self.now;
-            if !is_listed || !self.is_held(entry.id) || self.check_hour(entry.until) == Hour::Over {
+            if entry.listed_at > self.now || !self.is_given(entry) {
                 continue;
             }
             has_more = !page.push(tag, entry.until);
@@ -511,7 +523,7 @@ impl<M: StateMachine> Store<M> {
         messages.min(bytes / CHUNK)
     }
 
-    fn publish(&mut self, group: AddressGroup, bytes: &[u8], hold: Duration) -> Outcome {
+    fn publish(&mut self, group: AddressGroup, bytes: &[u8]) -> Outcome {
         // No reader can open a chunk with a wrong id.
         let Some(chunk) = Chunk::parse(bytes) else { return Outcome::BadHour };
         let until = chunk.until();
@@ -536,6 +548,8 @@ impl<M: StateMachine> Store<M> {
         let rest = Duration::from_secs(end.saturating_sub(self.unix_now()).max(1));
         let max = self.inner.tower().config().max_lifetime;
         let lifetime = Some(max.map_or(rest, |max| rest.min(max)));
+        let is_unheld = self.draw.one_in(self.config.unheld);
+        let hold = if is_unheld { Duration::ZERO } else { self.config.hold };
         let options = EnqueueOptions { lifetime, hold };
         let message = Message::bytes(bytes);
         match self.inner.tower_mut().enqueue_with(message.clone(), options, self.now) {
@@ -551,7 +565,8 @@ impl<M: StateMachine> Store<M> {
     }
 
     fn fetch(&mut self, link: LinkId, number: u32, tags: Tags<'_>) {
-        let (held, mut gone): (Vec<Tag>, Vec<Tag>) = tags.iter().partition(|tag| self.holds(*tag));
+        let is_given = |tag: &Tag| self.inventory.get(*tag).is_some_and(|it| self.is_given(it));
+        let (held, mut gone): (Vec<Tag>, Vec<Tag>) = tags.iter().partition(is_given);
         // The last place is for word of those that are gone.
         let room = self.outgoing.room(link).saturating_sub(1).min(held.len());
         let (taken, refused) = held.split_at(room);
@@ -607,7 +622,7 @@ impl<M: StateMachine> Store<M> {
                 self.scatter(link, number, request);
             }
             _ if is_for_this && is_last => {
-                self.carry_out(link, number, request, self.config.hold);
+                self.carry_out(link, number, request);
             }
             Some(target) if may_pass_on => {
                 if !self.postpone(link, number, request, target) {
@@ -618,15 +633,11 @@ impl<M: StateMachine> Store<M> {
         }
     }
 
-    /// Gives a chunk to a tower that is drawn, or queues it here. In a small network this tower
-    /// must have no fewer chunks than the others, since each of them may be lost.
+    /// Gives a chunk to the tower whose turn it is, or queues it here. In a small network, no tower
+    /// must have many more chunks than the others, since each of them may be lost.
     fn scatter(&mut self, link: LinkId, number: u32, request: &Body<'_>) {
-        if self.draw.one_in(self.config.unheld) {
-            return self.carry_out(link, number, request, Duration::ZERO);
-        }
-        let others = self.draw.stores(self.inner.tower(), self.now);
-        if self.draw.one_in(others.saturating_add(1)) {
-            return self.carry_out(link, number, request, self.config.hold);
+        if self.draw.is_own_turn(self.inner.tower(), self.now) {
+            return self.carry_out(link, number, request);
         }
         let may_dial = self.may_dial();
         let tower = self.inner.tower();
@@ -636,7 +647,7 @@ impl<M: StateMachine> Store<M> {
         };
         match self.draw.store(tower, self.now, |it| may_dial || has_link(it)) {
             Some(next) => self.pass_on(link, number, request, &next, request),
-            None => self.carry_out(link, number, request, self.config.hold),
+            None => self.carry_out(link, number, request),
         }
     }
 

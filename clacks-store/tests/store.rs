@@ -8,6 +8,7 @@ use std::time::Duration;
 use clacks_proto::{Config, Datagrams, Message, Notice, Seed, To, Tower};
 use clacks_store::protocol::{Body, Datagram, Outcome};
 use clacks_store::{CHUNK, Chunk, Store, StoreConfig, StoreError, Tag};
+use proptest::prelude::*;
 
 use stores::{HOUR, Network, UNIX, address, chunk, config, keys, settings, store};
 
@@ -60,6 +61,67 @@ fn a_chunk_ends_with_its_hour() {
 }
 
 #[test]
+fn chunks_are_over_at_once_when_the_machine_has_slept_past_their_hour() {
+    let mut network =
+        Network::new(vec![store(0, config(), settings()), store(1, config(), settings())]);
+    network.advance(Duration::from_secs(60));
+    let (short, long) = (chunk(1, HOUR), chunk(2, HOUR + 20));
+    assert_eq!(network.publish(0, &short), Outcome::Queued);
+    assert_eq!(network.publish(0, &long), Outcome::Queued);
+    let tags = [&short, &long].map(|chunk| Chunk::parse(&chunk[..]).unwrap().tag());
+    let (now, later) = (network.now, UNIX + 2 * 3_600);
+    (0..2).for_each(|number| network.stores[number].set_clock(later, now));
+    assert_eq!(network.list(0), [tags[1]]);
+    let (chunks, gone) = network.fetch(0, &tags);
+    assert_eq!((chunks.len(), gone), (1, vec![tags[0]]));
+    // A chunk without a hold moves on to the other store.
+    let message = Message::bytes(&chunk(3, HOUR)[..]);
+    network.tower(0).enqueue(message, now).unwrap();
+    network.advance(Duration::from_secs(10));
+    assert_eq!(network.stores[1].stats().swallowed, 1);
+    // With the right time, nothing is lost.
+    let now = network.now;
+    network.stores[0].set_clock(UNIX + 60, now);
+    assert_eq!(network.list(0).len(), 2);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn no_time_makes_a_store_panic_or_forget_a_chunk_for_ever(
+        times in prop::collection::vec((time(), 0u64..60, any::<u32>()), 1..8),
+    ) {
+        let mut network = Network::of_store(settings());
+        assert_eq!(network.publish(0, &chunk(1, HOUR + 24)), Outcome::Queued);
+        let tag = network.list(0)[0];
+        for (unix, seconds, hour) in times {
+            let now = network.now;
+            network.stores[0].set_clock(unix, now);
+            network.advance(Duration::from_secs(seconds));
+            // Around the hour that the store believes, and any other one.
+            let believed = u32::try_from(unix / 3_600).unwrap_or(u32::MAX);
+            for until in [believed, believed.saturating_add(24), hour, u32::MAX] {
+                network.publish(0, &chunk(until, until));
+            }
+            network.list(0);
+            network.fetch(0, &[tag]);
+        }
+        let now = network.now;
+        network.stores[0].set_clock(UNIX + now.as_nanos() / 1_000_000_000, now);
+        prop_assert!(network.list(0).contains(&tag));
+        prop_assert_eq!(network.fetch(0, &[tag]).0.len(), 1);
+        prop_assert_eq!(network.publish(0, &chunk(7, HOUR + 20)), Outcome::Queued);
+    }
+}
+
+/// Returns a Unix time near the right one, or any.
+fn time() -> impl Strategy<Value = u64> {
+    let days = 3 * 86_400;
+    prop_oneof![UNIX - days..UNIX + days, any::<u64>(), Just(0), Just(u64::MAX)]
+}
+
+#[test]
 fn a_chunk_with_a_changed_byte_is_not_published() {
     let mut network = Network::of_store(settings());
     let mut chunk = chunk(1, HOUR);
@@ -72,7 +134,7 @@ fn a_chunk_with_a_changed_byte_is_not_published() {
 fn chunks_move_to_other_towers_after_their_hold_and_are_found_there() {
     let hold = Duration::from_secs(60);
     let mut settings = settings();
-    settings.hold = hold;
+    (settings.hold, settings.unheld) = (hold, 0);
     let stores = (0..3).map(|number| store(number, config(), settings.clone())).collect();
     let mut network = Network::new(stores);
     network.advance(Duration::from_secs(30));

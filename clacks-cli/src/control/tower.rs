@@ -114,6 +114,9 @@ impl ControlledTower {
         let stats = self.tower.stats();
         lock(&self.samples).add(now, &stats);
         lock(&self.history).add(now, self.tower.queue_usage(), &stats);
+        // The clock of the driver stops while the machine sleeps, and a person may set the other.
+        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.tower.set_clock(unix.as_secs());
     }
 
     fn on_notice(&self, notice: Notice) {
@@ -475,6 +478,7 @@ trait Verbs: Send + Sync {
     fn now(&self) -> clacks_proto::Instant;
     fn next_turn(&self) -> Wait<bool>;
     fn store(&self) -> Option<StoreStats>;
+    fn set_clock(&self, unix: u64);
 }
 
 /// A tower, with or without a store.
@@ -483,6 +487,9 @@ pub(crate) trait MayHaveStore: StateMachine {
     fn store_stats(&self) -> Option<StoreStats> {
         None
     }
+
+    /// Sets the Unix time of the store, if there is one.
+    fn set_clock(&mut self, _unix: u64, _now: clacks_proto::Instant) {}
 }
 
 impl MayHaveStore for Tower {}
@@ -491,6 +498,10 @@ impl MayHaveStore for SecureTower {}
 impl<M: StateMachine> MayHaveStore for Store<M> {
     fn store_stats(&self) -> Option<StoreStats> {
         Some(self.stats())
+    }
+
+    fn set_clock(&mut self, unix: u64, now: clacks_proto::Instant) {
+        Self::set_clock(self, unix, now);
     }
 }
 
@@ -524,6 +535,10 @@ macro_rules! verbs_of_handle {
 
             fn store(&self) -> Option<StoreStats> {
                 self.with(|machine, _| machine.store_stats()).flatten()
+            }
+
+            fn set_clock(&self, unix: u64) {
+                let _ = self.with(|machine, now| MayHaveStore::set_clock(machine, unix, now));
             }
 
             $(fn $verb(&self, $($argument: $type),*) -> $result {

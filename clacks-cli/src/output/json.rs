@@ -2,19 +2,27 @@
 
 use std::io;
 
+use clacks_store::is_invisible;
 use serde::{Serialize, Serializer};
 
-use super::text::is_invisible;
 use super::writer::write_to_stdout;
 
 /// Returns a value as one line, with its end. Characters that could act on a terminal are escaped.
 pub(crate) fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
     let mut line = serde_json::to_string(value)?;
     if line.chars().any(is_invisible) {
-        let escape =
-            |c| if is_invisible(c) { format!("\\u{:04x}", u32::from(c)) } else { c.into() };
-        // Such characters are part of strings only, and none is beyond four digits.
-        line = line.chars().map(escape).collect();
+        let mut escaped = String::with_capacity(line.len());
+        for c in line.chars() {
+            if is_invisible(c) {
+                // Such characters are part of strings only. JSON escapes the units of UTF-16.
+                let mut units = [0; 2];
+                let units = c.encode_utf16(&mut units).iter();
+                escaped.extend(units.map(|unit| format!("\\u{unit:04x}")));
+            } else {
+                escaped.push(c);
+            }
+        }
+        line = escaped;
     }
     line.push('\n');
     Ok(line.into_bytes())
@@ -82,11 +90,11 @@ mod tests {
 
     #[test]
     fn a_line_cannot_act_on_a_terminal() {
-        let line = super::line(&Output::error("a\u{9b}2J\u{7f}\u{202e}é\u{1b}")).unwrap();
+        let line = super::line(&Output::error("a\u{9b}2J\u{7f}\u{202e}é\u{1b}\u{e0041}")).unwrap();
         let line = String::from_utf8(line).unwrap();
-        assert!(line.contains(r"a\u009b2J\u007f\u202eé\u001b"), "{line}");
+        assert!(line.contains(r"a\u009b2J\u007f\u202eé\u001b\udb40\udc41"), "{line}");
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(value["message"], "a\u{9b}2J\u{7f}\u{202e}é\u{1b}");
+        assert_eq!(value["message"], "a\u{9b}2J\u{7f}\u{202e}é\u{1b}\u{e0041}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use clacks_proto::{
     Address, Dialect, HeldMessage, Message, MessageState, Notice, Origin, Stats, Status,
     StatusReason,
 };
+use clacks_store::is_invisible;
 use serde_json::Value;
 
 use super::{Entry, Output, SurveyedPeer};
@@ -385,16 +386,6 @@ pub(crate) fn escape(text: &str) -> String {
         }
     }
     escaped
-}
-
-/// Returns whether a character is invisible and changes how other characters are shown: control
-/// characters, marks of direction, joiners, separators.
-pub(crate) fn is_invisible(c: char) -> bool {
-    c.is_control()
-        || matches!(
-            c,
-            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
-        )
 }
 
 /// Returns a number of bytes with a unit.

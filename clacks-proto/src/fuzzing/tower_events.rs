@@ -13,9 +13,9 @@ use crate::wire::{
     AnnounceFrame, Farewell, Frame, Hello, MessageFrame, RefusedReason, TransferId, VERSION, Window,
 };
 use crate::{
-    Action, Address, Allowance, Config, Datagrams, DefaultVerdict, Event, Instant, IoCause,
-    Lifetime, LinkId, Message, MessageState, Nonce, Notice, Odds, OfferId, Screening, Seed,
-    SendRate, ShutdownProgress, StateMachine, Tower, Verdict, WakeupReason,
+    Action, Address, Allowance, Config, Datagrams, DefaultVerdict, EnqueueOptions, Event, Instant,
+    IoCause, Lifetime, LinkId, Message, MessageState, Nonce, Notice, Odds, OfferId, Screening,
+    Seed, SendRate, ShutdownProgress, StateMachine, Tower, Verdict, WakeupReason,
 };
 
 /// The most steps of a run.
@@ -49,7 +49,9 @@ pub fn tower_events(input: &[u8]) {
 
 fn run(input: &[u8], is_traced: bool) -> Driver {
     let mut supply = Supply(input);
-    let mut driver = Driver::new(config(&mut supply), is_traced);
+    let mut config = config(&mut supply);
+    let has_options = set_rules(&mut config, &supply);
+    let mut driver = Driver::new(config, has_options, is_traced);
     for _ in 0..MAX_STEPS {
         if supply.0.is_empty() {
             break;
@@ -114,7 +116,6 @@ fn config(supply: &mut Supply<'_>) -> Config {
     };
     config.max_pending_notices = 16 + usize::from(small(0, 30));
     set_max_links(&mut config, supply);
-    set_rules(&mut config, supply);
     config
 }
 
@@ -142,19 +143,30 @@ fn set_max_links(config: &mut Config, supply: &mut Supply<'_>) {
     };
 }
 
-/// Gives the tower the rules of the original, by the last byte that is left. The byte is one of the
-/// steps as well. No input that is older than this setting has such a byte there.
-fn set_rules(config: &mut Config, supply: &Supply<'_>) {
-    let Some(221..=236) = supply.0.last() else { return };
-    let original = Config::original();
-    config.odds = original.odds;
-    config.contact_rate = original.contact_rate;
-    config.newcomers = original.newcomers;
-    config.announced_friends = original.announced_friends;
-    (config.lifetime, config.max_lifetime) = (original.lifetime, original.max_lifetime);
-    config.hold_below = original.hold_below;
-    config.max_probe_backoff = original.max_probe_backoff;
-    config.max_busy_backoff = original.max_busy_backoff;
+/// Sets rules by the last byte that is left, which is also one of the steps: 221 and a sum of 1 for
+/// a tower that is a guest, 2 for the rules of the original, 4 for an application that uses holds
+/// and lifetimes, and 8 for short lifetimes. Returns whether the application uses them. No input
+/// that is older than these settings has such a byte.
+fn set_rules(config: &mut Config, supply: &Supply<'_>) -> bool {
+    let Some(last @ 221..=236) = supply.0.last() else { return false };
+    let is_set = |bit: u8| (last - 221) & bit > 0;
+    config.is_guest = is_set(1);
+    if is_set(2) {
+        let original = Config::original();
+        config.odds = original.odds;
+        config.contact_rate = original.contact_rate;
+        config.newcomers = original.newcomers;
+        config.announced_friends = original.announced_friends;
+        (config.lifetime, config.max_lifetime) = (original.lifetime, original.max_lifetime);
+        config.hold_below = original.hold_below;
+        config.max_probe_backoff = original.max_probe_backoff;
+        config.max_busy_backoff = original.max_busy_backoff;
+    }
+    if is_set(8) {
+        config.lifetime = Some(Duration::from_secs(4));
+        config.max_lifetime = Some(Duration::from_secs(6));
+    }
+    is_set(4)
 }
 
 /// The epoch of links that never exist: no slot is used so often in one run.
@@ -186,6 +198,8 @@ fn address(number: u8) -> Address {
 /// The driver, the application and the peers of the tower.
 struct Driver {
     observer: Observer,
+    /// The application enqueues messages with holds and lifetimes.
+    has_options: bool,
     now: Instant,
     offers: Vec<OfferId>,
     /// How many hellos were sent to the tower.
@@ -195,10 +209,11 @@ struct Driver {
 }
 
 impl Driver {
-    fn new(config: Config, is_traced: bool) -> Self {
+    fn new(config: Config, has_options: bool, is_traced: bool) -> Self {
         let tower = Tower::new(config, address(0), &Seed::from_u64(1)).unwrap();
         Self {
             observer: Observer::new(tower, is_traced),
+            has_options,
             now: Instant::ORIGIN,
             offers: Vec::new(),
             hellos: 0,
@@ -211,7 +226,10 @@ impl Driver {
         let (observer, now) = (&mut self.observer, self.now);
         let kind = supply.below(32);
         match kind {
-            0 | 1 => observer.enqueue(message(supply), now),
+            0 | 1 => {
+                let options = if self.has_options { options(supply) } else { Default::default() };
+                observer.enqueue(message(supply), options, now);
+            }
             2 => observer.expand(&address(supply.below(8)), now),
             3 | 4 => observer.announce(&address(supply.below(8)), now),
             5 => observer.ignore(&address(supply.below(8)), now),
@@ -624,6 +642,14 @@ impl Driver {
             }
         }
     }
+}
+
+/// Returns a hold of up to 10 s, and no lifetime or one of up to 13 s.
+fn options(supply: &mut Supply<'_>) -> EnqueueOptions {
+    let hold = Duration::from_millis(40 * u64::from(supply.byte()));
+    let lifetime = Some(supply.byte()).filter(|byte| *byte > 0);
+    let lifetime = lifetime.map(|byte| Duration::from_millis(50 * u64::from(byte)));
+    EnqueueOptions { lifetime, hold }
 }
 
 /// Returns a message with one of a few bodies, so that copies meet. Some are longer than the tower

@@ -110,7 +110,7 @@ struct Ended {
     refused: RefusedTransfers,
     /// Transfers that did not come in, or were refused, and were taken when they were retried on
     /// another link. When there are [`MAX_RUNS`] runs, further ones are not remembered.
-    retried: Runs,
+    retried: Option<Box<Runs>>,
 }
 
 impl RetryMemory {
@@ -150,7 +150,7 @@ impl RetryMemory {
         now: Instant,
         lifetime: Duration,
     ) {
-        let retried = &mut self.entry(name, now, lifetime).retried;
+        let retried = self.entry(name, now, lifetime).retried.get_or_insert_default();
         if !retried.extend(number) && retried.0.len() < MAX_RUNS {
             retried.0.push((number, number));
         }
@@ -170,12 +170,7 @@ impl RetryMemory {
         let Self { current, previous, hasher, .. } = self;
         let rehash = |ended: &Ended| hasher.hash(&ended.name);
         let before = previous.find_entry(hash, is_named).ok().map(|entry| entry.remove().0);
-        let new = || Ended {
-            name,
-            last: 0,
-            refused: RefusedTransfers::default(),
-            retried: Runs::default(),
-        };
+        let new = || Ended { name, last: 0, refused: RefusedTransfers::default(), retried: None };
         let entry = current.entry(hash, is_named, rehash);
         entry.or_insert_with(|| before.unwrap_or_else(new)).into_mut()
     }
@@ -186,7 +181,7 @@ impl RetryMemory {
         let find = |table: &HashTable<Ended>| {
             let ended = table.find(hash, |ended| ended.name == name)?;
             let was_taken = number <= ended.last && !ended.refused.contains(number);
-            Some(was_taken || ended.retried.contains(number))
+            Some(was_taken || ended.retried.as_ref().is_some_and(|runs| runs.contains(number)))
         };
         find(&self.current).or_else(|| find(&self.previous)).unwrap_or(false)
     }

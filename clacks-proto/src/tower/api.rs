@@ -225,10 +225,10 @@ impl Tower {
 
     fn describe(&self, id: PeerId, peer: &peers::Peer) -> Peer {
         let peers::Peer { address, status, since, dialect, failure, .. } = peer;
-        let failure = failure.as_deref().copied();
+        let failure = *failure;
         let retry_at = failure.and_then(|_| self.retry_at(id));
         let (address, status, since) = (address.clone(), *status, *since);
-        let fingerprint = peer.pin();
+        let fingerprint = self.peers.pin(id).copied();
         Peer { id, address, status, since, fingerprint, dialect: *dialect, failure, retry_at }
     }
 

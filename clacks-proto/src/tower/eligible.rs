@@ -102,6 +102,10 @@ impl EligibleList {
         }
         self.fill(hole, self.len() - 1, &mut place);
         self.peers.pop();
+        if self.peers.is_empty() {
+            // Most towers have no new, lost or dead peers.
+            self.peers = Vec::new();
+        }
     }
 
     /// Moves the peer at `from` into the hole. Returns where the hole is now.

@@ -55,6 +55,12 @@ impl Links {
         self.closing
     }
 
+    /// Frees the memory if there are no links.
+    pub(super) fn free_memory(&mut self) {
+        self.table.free_memory();
+        self.by_use.free_memory();
+    }
+
     /// Returns how many more links there may be.
     fn free(&self) -> usize {
         self.capacity - self.len()
@@ -390,7 +396,7 @@ impl Tower {
         if is_busy != session.counts_as_busy {
             session.counts_as_busy = is_busy;
             self.peers.update(peer, |peer| {
-                peer.busy_links = peer.busy_links + u32::from(is_busy) - u32::from(!is_busy);
+                peer.busy_links = peer.busy_links + u16::from(is_busy) - u16::from(!is_busy);
             });
         }
         let is_full = session.is_full();

@@ -260,6 +260,11 @@ impl Tower {
         self.nonce_stream.free_memory();
         self.forget_old_links();
         self.actions.free_memory();
+        self.links.free_memory();
+        self.queue.free_memory();
+        for deadlines in [&mut self.link_deadlines, &mut self.backoffs, &mut self.announces] {
+            deadlines.free_memory();
+        }
     }
 
     fn on_timer(&mut self) {

@@ -34,7 +34,7 @@ pub(crate) struct Peer {
     /// Which side made the connection of `link`, if that link is open.
     pub(crate) open: Option<Direction>,
     /// How many of the links carry transfers that are not settled.
-    pub(crate) busy_links: u32,
+    pub(crate) busy_links: u16,
     /// The window of the link has no room.
     pub(crate) is_full: bool,
     /// The peer failed or was busy, and is left alone until its back-off ends.
@@ -58,7 +58,7 @@ pub(crate) struct Peer {
     /// What the peer spoke last.
     pub(crate) dialect: Option<Dialect>,
     /// Why the last attempt to reach the peer failed, or why it refused the last transfer.
-    pub(crate) failure: Option<Box<StatusReason>>,
+    pub(crate) failure: Option<StatusReason>,
     /// The bytes that this tower took from the peer beyond its bounds, less those that the peer
     /// took.
     pub(crate) exchanged: u32,
@@ -66,8 +66,6 @@ pub(crate) struct Peer {
     pub(crate) max_message: u32,
     /// The longest datagram that the peer takes, in bytes; 0 before its first hello.
     pub(crate) datagram_max: u32,
-    /// The key that was at the address when this tower first dialled it.
-    pin: Option<Box<Fingerprint>>,
     /// The position among the eligible peers of its status, or [`ABSENT`].
     eligible_at: u32,
     /// The position among the alive peers, or [`ABSENT`].
@@ -98,7 +96,6 @@ impl Peer {
             exchanged: 0,
             max_message: u32::MAX,
             datagram_max: 0,
-            pin: None,
             eligible_at: ABSENT,
             alive_at: ABSENT,
         }
@@ -161,17 +158,6 @@ impl Peer {
     pub(crate) fn is_ignored(&self) -> bool {
         self.status == Status::Ignored
     }
-
-    /// Returns the key that was at the address when this tower first dialled it.
-    pub(crate) fn pin(&self) -> Option<Fingerprint> {
-        self.pin.as_deref().copied()
-    }
-
-    /// Returns whether `identity` equals the pin. Both may be absent.
-    #[inline]
-    pub(crate) fn is_proved_by(&self, identity: Option<&Fingerprint>) -> bool {
-        self.pin.as_deref() == identity
-    }
 }
 
 /// In which lists a peer is.
@@ -222,7 +208,8 @@ pub(crate) struct Peers {
     table: Table<PeerId, Peer>,
     counts: StatusCounts,
     by_address: HashTable<u32>,
-    by_pin: HashTable<u32>,
+    /// `None` before the first pin.
+    pins: Option<Box<Pins>>,
     hasher: Hasher,
     /// Peers that may be drawn, by [`class`].
     eligible: [EligibleList; 4],
@@ -235,6 +222,45 @@ pub(crate) struct Peers {
     capacity: usize,
 }
 
+/// The pinned keys: of each peer the key that was at its address when this tower first dialled it.
+#[derive(Debug, Default)]
+struct Pins {
+    /// The key of the peer in each slot.
+    keys: Vec<Option<Fingerprint>>,
+    by_key: HashTable<u32>,
+}
+
+impl Pins {
+    #[inline]
+    fn get(&self, index: u32) -> Option<&Fingerprint> {
+        self.keys.get(index as usize)?.as_ref()
+    }
+
+    fn find(&self, key: &Fingerprint, hasher: &Hasher) -> Option<u32> {
+        let is_pinned = |index: &u32| self.get(*index) == Some(key);
+        self.by_key.find(hasher.hash(key), is_pinned).copied()
+    }
+
+    fn set(&mut self, index: u32, key: Option<Fingerprint>, hasher: &Hasher) {
+        let Self { keys, by_key } = self;
+        let wanted = index as usize + 1;
+        if keys.len() < wanted && key.is_some() {
+            keys.resize(wanted, None);
+        }
+        let Some(pin) = keys.get_mut(index as usize) else { return };
+        if let Some(old) = core::mem::replace(pin, key)
+            && let Ok(slot) = by_key.find_entry(hasher.hash(&old), |other| *other == index)
+        {
+            slot.remove();
+        }
+        if let Some(key) = key {
+            by_key.insert_unique(hasher.hash(&key), index, |other| {
+                keys.get(*other as usize).and_then(Option::as_ref).map_or(0, |key| hasher.hash(key))
+            });
+        }
+    }
+}
+
 /// The table is full, and no peer may be forgotten.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TableFull;
@@ -245,7 +271,7 @@ impl Peers {
             table: Table::default(),
             counts: StatusCounts::default(),
             by_address: HashTable::new(),
-            by_pin: HashTable::new(),
+            pins: None,
             hasher,
             eligible: Default::default(),
             alive: Vec::new(),
@@ -296,32 +322,20 @@ impl Peers {
 
     /// Returns the peer with a pinned key. One key belongs to one peer.
     pub(crate) fn find_pin(&self, pin: &Fingerprint) -> Option<PeerId> {
-        let index = self.by_pin.find(self.hasher.hash(pin), |index| {
-            self.table.at(*index).is_some_and(|(_, peer)| peer.is_proved_by(Some(pin)))
-        })?;
-        self.id(*index)
+        self.id(self.pins.as_ref()?.find(pin, &self.hasher)?)
     }
 
-    /// Returns the key pinned for a peer's address.
-    pub(crate) fn pin(&self, id: PeerId) -> Option<Fingerprint> {
-        self.get(id)?.pin()
+    /// Returns the key that was at a peer's address when this tower first dialled it.
+    #[inline]
+    pub(crate) fn pin(&self, id: PeerId) -> Option<&Fingerprint> {
+        self.pins.as_ref()?.get(id.index).filter(|_| self.get(id).is_some())
     }
 
     /// Pins a key to a peer, or removes the pin.
     pub(crate) fn set_pin(&mut self, id: PeerId, pin: Option<Fingerprint>) {
-        let Some(peer) = self.table.get_mut(id) else { return };
-        if let Some(old) = core::mem::replace(&mut peer.pin, pin.map(Box::new)) {
-            let hash = self.hasher.hash(&*old);
-            if let Ok(slot) = self.by_pin.find_entry(hash, |index| *index == id.index) {
-                slot.remove();
-            }
-        }
-        if let Some(pin) = pin {
-            let Self { table, by_pin, hasher, .. } = self;
-            by_pin.insert_unique(hasher.hash(&pin), id.index, |index| {
-                let pin = table.at(*index).and_then(|(_, peer)| peer.pin());
-                pin.map_or(0, |pin| hasher.hash(&pin))
-            });
+        let is_needed = pin.is_some() || self.pins.is_some();
+        if is_needed && self.get(id).is_some() {
+            self.pins.get_or_insert_default().set(id.index, pin, &self.hasher);
         }
     }
 
@@ -436,9 +450,9 @@ impl Peers {
     /// reason is another one than before.
     pub(crate) fn note_failure(&mut self, id: PeerId, reason: Option<StatusReason>) -> bool {
         let Some(peer) = self.table.get_mut(id) else { return false };
-        let is_other = peer.failure.as_deref().copied() != reason;
+        let is_other = peer.failure != reason;
         if is_other {
-            peer.failure = reason.map(Box::new);
+            peer.failure = reason;
         }
         is_other
     }

@@ -2,7 +2,6 @@
 
 mod shares;
 
-use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -84,8 +83,8 @@ pub(crate) struct Queue {
     by_nonce: HashTable<u32>,
     /// No message that waits has an earlier deadline. The message that had this one may be gone.
     earliest_deadline: Instant,
-    /// When the holds of messages at rest end; `None` before the first one.
-    holds: Option<Box<DeadlineHeap>>,
+    /// When the holds of messages at rest end.
+    holds: DeadlineHeap,
     hasher: Hasher,
     bytes: usize,
     shares: Shares,
@@ -100,7 +99,7 @@ impl Queue {
             waiting: VecDeque::new(),
             by_nonce: HashTable::new(),
             earliest_deadline: Instant::FAR_FUTURE,
-            holds: None,
+            holds: DeadlineHeap::default(),
             hasher,
             bytes: 0,
             shares: Shares::new(max_messages, max_bytes),
@@ -114,6 +113,17 @@ impl Queue {
     pub(crate) fn prefetch(&self) {
         self.entries.prefetch(0);
         prefetch_index::prefetch_index(self.waiting.as_slices().0, 0);
+    }
+
+    /// Frees the memory of an empty queue.
+    pub(crate) fn free_memory(&mut self) {
+        if self.len() == 0 {
+            self.entries.free_memory();
+            self.waiting = VecDeque::new();
+            self.by_nonce = HashTable::new();
+            self.holds.free_memory();
+            self.shares.free_memory();
+        }
     }
 
     /// Returns the number of messages held.
@@ -284,19 +294,18 @@ impl Queue {
         if let Some(entry) = self.entries.get_mut(id) {
             entry.place = Place::Held;
         }
-        self.holds.get_or_insert_default().set(id.index, until);
+        self.holds.set(id.index, until);
     }
 
     /// Returns when the first hold ends.
     #[inline]
     pub(crate) fn first_hold(&self) -> Option<Instant> {
-        self.holds.as_ref()?.next()
+        self.holds.next()
     }
 
     /// Puts the message whose hold ends first at the tail.
     pub(crate) fn end_first_hold(&mut self) {
-        if let Some(holds) = &mut self.holds
-            && let Some(index) = holds.pop()
+        if let Some(index) = self.holds.pop()
             && let Some((id, _)) = self.entries.at(index)
         {
             self.requeue(id);
@@ -305,7 +314,7 @@ impl Queue {
 
     /// Returns the number of messages that rest.
     pub(crate) fn at_rest(&self) -> usize {
-        self.holds.as_ref().map_or(0, |holds| holds.len())
+        self.holds.len()
     }
 
     /// Returns a time before which no message that waits must be dropped.
@@ -443,9 +452,7 @@ impl Queue {
 
     fn remove(&mut self, id: MessageId) -> Option<(Nonce, Message)> {
         let entry = self.entries.remove(id)?;
-        if let Some(holds) = &mut self.holds {
-            holds.clear(id.index);
-        }
+        self.holds.clear(id.index);
         self.bytes -= entry.message.len();
         self.shares.subtract(entry.account, entry.message.len());
         if entry.is_indexed {

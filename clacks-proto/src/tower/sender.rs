@@ -57,8 +57,8 @@ impl Tower {
         let Some(peer) = self.peers.get(id) else { return SenderInfo::default() };
         let may_prove = link.identity().is_some() || self.believes_claims();
         let is_proved = link.direction() == Direction::Outbound
-            || may_prove && peer.is_proved_by(link.identity());
-        let is_open_question = is_proved || peer.pin().is_none();
+            || may_prove && self.peers.pin(id) == link.identity();
+        let is_open_question = is_proved || self.peers.pin(id).is_none();
         let is_accountable =
             is_proved || link.identity().is_none() && is_open_question && peer.is_alive();
         SenderInfo {
@@ -95,7 +95,7 @@ impl Tower {
             is_ignored: record.is_some_and(Peer::is_ignored),
             ..SenderInfo::default()
         };
-        let is_pinned = record.is_some_and(|peer| peer.pin().is_some());
+        let is_pinned = known.is_some_and(|id| self.peers.pin(id).is_some());
         match (known, address) {
             (Some(_), _) if from.is_ignored => {}
             (Some(_), _) if is_pinned => self.stats.claims_disproved += 1,

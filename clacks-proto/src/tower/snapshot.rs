@@ -37,10 +37,10 @@ impl Tower {
     /// Returns the peers to be kept for the next start. Other addresses of this tower and of
     /// ignored peers are left out.
     pub fn snapshot(&self) -> impl Iterator<Item = PeerRecord> + '_ {
-        self.peers.iter().filter(|(_, peer)| !peer.is_alias).map(|(_, peer)| PeerRecord {
+        self.peers.iter().filter(|(_, peer)| !peer.is_alias).map(|(id, peer)| PeerRecord {
             address: peer.address.clone(),
             status: peer.status,
-            fingerprint: peer.pin(),
+            fingerprint: self.peers.pin(id).copied(),
             dialect: peer.dialect,
         })
     }

@@ -113,7 +113,7 @@ impl Tower {
     pub(super) fn ignore_peer(&mut self, id: PeerId, reason: StatusReason) {
         self.set_status(id, Status::Ignored, reason);
         self.peers.update(id, |peer| peer.is_alias = false);
-        let pin = self.peers.pin(id);
+        let pin = self.peers.pin(id).copied();
         let belongs = |link: &Session| {
             link.peer == Some(id) || pin.is_some() && link.identity() == pin.as_ref()
         };

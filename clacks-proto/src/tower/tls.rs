@@ -37,8 +37,9 @@ impl Tower {
         let Some(link) = self.links.get(id).filter(|link| link.is_live()) else { return };
         let dialled = link.dialled().and_then(|peer| Some((peer, self.peers.get(peer)?)));
         let own = identity.is_some() && identity.as_ref() == self.local.identity.as_deref();
-        let changed =
-            dialled.filter(|(_, peer)| !own && peer.pin().is_some_and(|pin| Some(pin) != identity));
+        let changed = dialled.filter(|(peer, _)| {
+            !own && self.peers.pin(*peer).is_some_and(|pin| Some(*pin) != identity)
+        });
         if let Some((_, record)) = changed {
             let address = record.address.clone();
             self.notify(Notice::KeyChanged { peer: address, seen: identity });

@@ -52,6 +52,9 @@ fn check_calm(scenario: &Scenario) -> Result<(), &'static str> {
     if scenario.contacts.shape != Shape::Full || scenario.towers < 2 {
         return Err("contacts.shape = \"full\", and at least 2 towers");
     }
+    if scenario.files.as_ref().is_some_and(|files| !files.hold.is_zero()) {
+        return Err("files.hold of 0s");
+    }
     let is_calm = scenario.roles.is_empty()
         && scenario.churn.is_none()
         && scenario.paths.is_empty()
@@ -120,7 +123,7 @@ fn calm(plan: &Plan, series: &Series) -> Option<CalmNetwork> {
     let SendRate::Every(period) = plan.config.send_rate else { return None };
     let jitter = plan.conditions.jitter.as_ref().map_or(Duration::ZERO, Distribution::mean);
     Some(CalmNetwork {
-        towers: plan.towers,
+        towers: plan.members,
         messages: u32::try_from(series.total(Metric::Enqueued)).ok().filter(|count| *count > 0)?,
         send_rate: 1.0 / period.as_secs_f64(),
         latency: (plan.conditions.latency.mean() + jitter).as_secs_f64(),

@@ -10,11 +10,11 @@ use clacks_proto::{
     Action, Address, Event, Instant, LinkId, Refusal, Seed, StateMachine, Tower, Wakeup,
     WakeupReason,
 };
-use clacks_store::{Client, Group, Job, JobEvent, OpenedChunk};
+use clacks_store::{Client, Group, Job, JobError, JobEvent, OpenedChunk, Refusal as JobRefusal};
 
-use super::{Files, UNIX};
+use super::{Failure, Files, UNIX};
 use crate::observation::TowerId;
-use crate::scenario::JobKind;
+use crate::scenario::{JobFailure, JobKind};
 
 /// How often a reader looks whether its file was put.
 const LOOK: Duration = Duration::from_secs(1);
@@ -76,6 +76,8 @@ impl ClientNode {
                     return;
                 }
                 if !put.is_done {
+                    let failure = Failure::other("the file was not put");
+                    self.files.change_job(self.number, |record| record.failure = Some(failure));
                     return;
                 }
                 Job::Get { link, proved: Vec::new() }
@@ -111,27 +113,31 @@ impl ClientNode {
                 }
             }
             JobEvent::Put(_) => {
-                self.end(true);
+                self.end(Ok(()));
                 if files.section.keep {
                     let link = file.link.keep();
                     self.client.start(Job::Keep(link), self.now);
                 }
             }
             JobEvent::Got => {
-                let is_right = self.is_right();
-                self.end(is_right);
+                let wrong = || Failure::other("the content is wrong");
+                self.end(if self.is_right() { Ok(()) } else { Err(wrong()) });
             }
-            JobEvent::Failed(_) => self.end(false),
+            JobEvent::Failed(error) => {
+                let (kind, why) = (failure_kind(&error), error.to_string());
+                self.end(Err(Failure { kind, why }));
+            }
             _ => {}
         }
     }
 
-    fn end(&mut self, is_done: bool) {
+    fn end(&mut self, result: Result<(), Failure>) {
         self.pieces.clear();
         let now = self.now;
         self.files.change_job(self.number, |record| {
             record.ended.get_or_insert(now);
-            record.is_done |= is_done;
+            record.is_done |= result.is_ok();
+            record.failure = result.err();
         });
     }
 
@@ -152,6 +158,17 @@ impl ClientNode {
                 .zip(expected)
                 .is_some_and(|(restored, expected)| restored.shards() == expected.shards())
         })
+    }
+}
+
+fn failure_kind(error: &JobError) -> JobFailure {
+    match error {
+        JobError::Gone { .. } => JobFailure::Gone,
+        JobError::NotSeen => JobFailure::NotSeen,
+        JobError::Full | JobError::TooLong | JobError::Refused(JobRefusal::NoRoom { .. }) => {
+            JobFailure::Full
+        }
+        _ => JobFailure::Other,
     }
 }
 

@@ -1,10 +1,9 @@
-//! Counts the pieces of files that the network holds.
+//! Counts the pieces of files that the network holds for readers.
 
 use clacks_proto::{Instant, StateMachine};
-use clacks_store::{CHUNK, ChunkKeys, Tag};
-use hashbrown::HashMap;
-use rustc_hash::FxBuildHasher;
+use clacks_store::{CHUNK, Tag};
 
+use super::recognition::Recognition;
 use super::{Files, JobRecord};
 use crate::metrics::FileGauges;
 use crate::network::NetworkView;
@@ -12,15 +11,19 @@ use crate::scenario::JobKind;
 
 /// Finds the pieces of files in the queues of towers.
 pub(crate) struct Pieces {
-    keys: Vec<ChunkKeys>,
-    /// The file and the index of each tag that was seen. `None` is a piece of no file.
-    known: HashMap<Tag, Option<(u32, u32)>, FxBuildHasher>,
+    recognition: Recognition,
+    /// Whether each tower is inside the last partition. Empty before the first one.
+    inside: Vec<bool>,
 }
 
 impl Pieces {
     pub(crate) fn new(files: &Files) -> Self {
-        let keys = files.files.iter().map(|file| file.link.keep().chunk_keys()).collect();
-        Self { keys, known: HashMap::default() }
+        Self { recognition: Recognition::new(files.keys()), inside: Vec::new() }
+    }
+
+    /// Counts both sides of a partition apart from now on.
+    pub(crate) fn set_partition(&mut self, inside: Vec<bool>) {
+        self.inside = inside;
     }
 
     /// Counts the pieces of the files that were put. `None` if there is no such file.
@@ -40,35 +43,51 @@ impl Pieces {
             return None;
         }
         let geometry = files.files[0].geometry();
-        let mut held = vec![Vec::new(); self.keys.len()];
+        let mut held = vec![Vec::new(); self.recognition.files()];
         for job in &put {
-            held[job.file] = vec![0_u32; geometry.chunks() as usize];
+            held[job.file] = vec![[0_u32; 2]; geometry.chunks() as usize];
         }
-        let held_messages = view.running().flat_map(|(_, tower)| tower.peek());
-        for message in held_messages.map(|held| held.message) {
-            if let Some((file, index)) = self.piece(message.body())
-                && is_put(file)
-                && let Some(count) = held[file as usize].get_mut(index as usize)
-            {
-                *count += 1;
+        let gives = |tower| plan.roles.of(tower).is_none_or(|role| role.kind.gives_pieces());
+        let givers = view.running().filter(|(tower, _)| gives(*tower));
+        for (tower, machine) in givers {
+            let side = usize::from(self.inside.get(tower.0 as usize).copied().unwrap_or(false));
+            for message in machine.peek().map(|held| held.message) {
+                if let Some((file, index)) = self.piece(message.body())
+                    && is_put(file)
+                    && let Some(counts) = held[file as usize].get_mut(index as usize)
+                {
+                    counts[side] += 1;
+                }
             }
         }
-        let all: u64 = held.iter().flatten().map(|count| u64::from(*count)).sum();
-        let different = held.iter().flatten().filter(|count| **count > 0).count() as f64;
-        let is_readable = |pieces: &&Vec<u32>| {
-            pieces.chunks(geometry.total() as usize).all(|group| {
-                let alive = group.iter().filter(|count| **count > 0).count();
-                alive >= geometry.data() as usize
-            })
-        };
+        let copies = |counts: &[u32; 2]| u64::from(counts[0]) + u64::from(counts[1]);
+        let all: u64 = held.iter().flatten().map(copies).sum();
+        let different = held.iter().flatten().filter(|counts| copies(counts) > 0).count() as f64;
         let put_pieces: Vec<_> = held.iter().filter(|pieces| !pieces.is_empty()).collect();
-        let readable = put_pieces.iter().copied().filter(is_readable).count() as f64;
+        // The files of which enough pieces pass the test.
+        let readable = |is_held: &dyn Fn(&[u32; 2]) -> bool| {
+            let is_readable = |pieces: &&&Vec<[u32; 2]>| {
+                pieces.chunks(geometry.total() as usize).all(|group| {
+                    let alive = group.iter().filter(|counts| is_held(counts)).count();
+                    alive >= geometry.data() as usize
+                })
+            };
+            put_pieces.iter().filter(is_readable).count() as f64
+        };
         let files = put.len() as f64;
+        let readable_apart = match self.inside.is_empty() {
+            true => None,
+            false => {
+                let sides = [0, 1].map(|side| readable(&|counts| counts[side] > 0));
+                Some(sides.iter().sum::<f64>() / (2.0 * files))
+            }
+        };
+        let readable = readable(&|counts| copies(counts) > 0) / files;
         let alive = |job: &&JobRecord| job.ended.map(|ended| plan.survival(ended, now));
         let law = put.iter().filter_map(alive).sum::<f64>() / files;
         let pieces = different / (files * f64::from(geometry.chunks()));
         let copies = if different > 0.0 { all as f64 / different } else { 0.0 };
-        Some(FileGauges { readable: readable / files, pieces, copies, law })
+        Some(FileGauges { readable, readable_apart, pieces, copies, law })
     }
 
     /// Returns the file and the index of a piece.
@@ -77,10 +96,6 @@ impl Pieces {
         if body.len() != CHUNK {
             return None;
         }
-        let find = || {
-            let mut keys = self.keys.iter().zip(0..);
-            keys.find_map(|(keys, file)| Some((file, tag.recognise(keys)?)))
-        };
-        *self.known.entry(tag).or_insert_with(find)
+        self.recognition.piece(tag)
     }
 }

@@ -119,6 +119,8 @@ metrics! {
     QueueMax "queue_max" "queue, maximum" "messages" Max, "Longest queue of a running tower.";
     FilesReadable "files_readable" "files readable" "share" Last,
         "Share of the files that were put and of which the network holds enough pieces.";
+    FilesReadableApart "files_readable_apart" "files readable in each side" "share" Last,
+        "Share of these files that can be read in each side of the last partition.";
     PiecesAlive "pieces_alive" "pieces alive" "share" Last,
         "Share of the pieces of these files that running towers hold.";
     PiecesLaw "pieces_law" "pieces alive without keepers" "share" Last,

@@ -100,6 +100,8 @@ pub struct Gauges {
 pub struct FileGauges {
     /// The share of the files that can be read.
     pub readable: f64,
+    /// The same in each side of the last partition, on average. `None` before the first one.
+    pub readable_apart: Option<f64>,
     /// The share of the pieces that are held.
     pub pieces: f64,
     /// The pieces held, divided by the different ones.
@@ -486,6 +488,7 @@ impl Series {
             (Metric::QueueP99, queue(|queues| queues.p99)),
             (Metric::QueueMax, queue(|queues| queues.max)),
             (Metric::FilesReadable, files(|files| files.readable)),
+            (Metric::FilesReadableApart, files(|files| files.readable_apart.unwrap_or(f64::NAN))),
             (Metric::PiecesAlive, files(|files| files.pieces)),
             (Metric::PiecesLaw, files(|files| files.law)),
             (Metric::PieceCopies, files(|files| files.copies)),

@@ -272,6 +272,10 @@ impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
         let bytes = self.segments.take_bytes(index);
         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         self.see(tower, Observed::Arrived { from, bytes: length });
+        if let Some(files) = self.plan.files.as_ref().filter(|files| files.is_spy(tower)) {
+            let now = Instant::from_nanos(self.now);
+            datagrams_in(&bytes).for_each(|datagram| files.spy(tower, from, datagram, now));
+        }
         for bytes in bytes.chunks(READ) {
             self.pass(tower, Event::BytesArrived { link, bytes });
         }
@@ -315,8 +319,11 @@ impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
         let (tower, from) = self.connections.towers(end);
         let (ip, from_ip) = (self.connections.end(end).ip, self.connections.end(end.other()).ip);
         let now = self.local_now(tower);
+        let own = self.plan.files.as_ref().and_then(|files| files.own_tower(from));
+        let is_own_machine = own == Some(tower);
+        let from_ip = if is_own_machine { Ipv4Addr::LOCALHOST } else { from_ip.into() };
         let Some(machine) = &mut self.node(tower).machine else { return };
-        match machine.accept(IpAddr::V4(Ipv4Addr::from(from_ip)), ip, now) {
+        match machine.accept(IpAddr::V4(from_ip), ip, now) {
             Ok(link) => {
                 self.connections.end_mut(end).link = Some(link);
                 self.set_end(tower, link, Some(end));
@@ -363,26 +370,35 @@ impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
     }
 }
 
-/// Returns the attempt and the nonce of each message frame. A segment consists of whole frames,
-/// because a tower writes into a buffer without bounds.
-fn messages_in(mut bytes: &[u8]) -> impl Iterator<Item = (Attempt, Nonce)> {
+/// Returns the attempt and the nonce of each message frame.
+fn messages_in(bytes: &[u8]) -> impl Iterator<Item = (Attempt, Nonce)> {
     /// The kind of a message frame.
     const MESSAGE: u8 = 0xC2;
+    frames_in(bytes).filter_map(|(kind, payload)| {
+        let (transfer_to_lifetime, nonce) = payload.split_first_chunk::<13>()?;
+        let nonce = nonce.first_chunk().filter(|_| kind == MESSAGE)?;
+        let is_first = transfer_to_lifetime[8] == 0;
+        let attempt = if is_first { Attempt::First } else { Attempt::Retry };
+        Some((attempt, Nonce(u128::from_be_bytes(*nonce))))
+    })
+}
+
+/// Returns the datagrams in a segment.
+fn datagrams_in(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    /// The kind of a datagram frame.
+    const DATAGRAM: u8 = 0xC7;
+    frames_in(bytes).filter(|(kind, _)| *kind == DATAGRAM).map(|(_, payload)| payload)
+}
+
+/// Returns the kind and the payload of each frame. A segment consists of whole frames, because a
+/// tower writes into a buffer without bounds.
+fn frames_in(mut bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     std::iter::from_fn(move || {
-        loop {
-            let (head, rest) = bytes.split_first_chunk::<5>()?;
-            let [kind, length @ ..] = *head;
-            let (payload, rest) = rest.split_at_checked(u32::from_be_bytes(length) as usize)?;
-            bytes = rest;
-            if kind == MESSAGE
-                && let Some((transfer_to_lifetime, nonce)) = payload.split_first_chunk::<13>()
-                && let Some(nonce) = nonce.first_chunk()
-            {
-                let is_first = transfer_to_lifetime[8] == 0;
-                let attempt = if is_first { Attempt::First } else { Attempt::Retry };
-                return Some((attempt, Nonce(u128::from_be_bytes(*nonce))));
-            }
-        }
+        let (head, rest) = bytes.split_first_chunk::<5>()?;
+        let [kind, length @ ..] = *head;
+        let (payload, rest) = rest.split_at_checked(u32::from_be_bytes(length) as usize)?;
+        bytes = rest;
+        Some((kind, payload))
     })
 }
 

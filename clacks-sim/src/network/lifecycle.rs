@@ -15,7 +15,7 @@ use crate::node::{Machine, NewNode};
 use crate::observation::{Fault, Observed, TowerId};
 use crate::plan::{ContactVerb, CrashKind, Plan, WithContacts};
 use crate::rng::{Purpose, RngStream};
-use crate::roles::{self, RawNode, RoleNode};
+use crate::roles::{self, RawNode, RoleNode, RoleStore};
 
 /// No wake-up is wanted.
 const NEVER: u64 = u64::MAX;
@@ -144,7 +144,8 @@ impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
     fn new_machine(&mut self, tower: TowerId, life: u32) -> Option<Machine<M>> {
         let plan = Arc::clone(&self.plan);
         let role = plan.roles.of(tower);
-        if let Some(files) = plan.files.as_ref().filter(|_| role.is_none()) {
+        let has_store = role.is_none_or(|role| role.kind.has_store());
+        if let Some(files) = plan.files.as_ref().filter(|files| has_store || files.is_spy(tower)) {
             return self.new_file_node(&plan, files, tower, life);
         }
         let config = role.map_or(&plan.config, |role| &role.config);
@@ -176,7 +177,7 @@ impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
     /// Returns a store, or a client of stores.
     fn new_file_node(
         &self,
-        plan: &Plan,
+        plan: &Arc<Plan>,
         files: &Arc<Files>,
         tower: TowerId,
         life: u32,
@@ -186,11 +187,16 @@ impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
         let address_of = |tower| plan.addresses.address_of(tower);
         let key = addresses::key(&self.random, plan.addresses.ip_of(tower));
         if !files.is_client(tower) {
-            let mut machine = Tower::new(Arc::clone(&plan.config), address, &seed).ok()?;
+            let config = plan.roles.of(tower).map_or(&plan.config, |role| &role.config);
+            let mut machine = Tower::new(Arc::clone(config), address, &seed).ok()?;
             if plan.keys {
                 machine.set_identity(key);
             }
-            return Some(Machine::Store(Box::new(files.store(machine, tower, &seed)?)));
+            let store = files.store(machine, tower, &seed)?;
+            return Some(match roles::store_behaviour(plan, tower, life) {
+                Some(behaviour) => Machine::RoleStore(Box::new(RoleStore::new(store, behaviour))),
+                None => Machine::Store(Box::new(store)),
+            });
         }
         let mut config = Config::clone(&plan.config);
         enable_client(&mut config);

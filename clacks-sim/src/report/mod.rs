@@ -144,6 +144,10 @@ impl Report<'_> {
                 "happened": fault.happened,
             })
         });
+        let jobs = outcome.jobs.iter().map(|jobs| {
+            let kind = jobs.kind.as_str();
+            json!({"job": kind, "done": jobs.is_done, "result": jobs.result, "count": jobs.count})
+        });
         let violations = outcome.violations.iter().map(|violation| {
             json!({
                 "check": violation.checker.as_str(),
@@ -171,6 +175,7 @@ impl Report<'_> {
             "roles": self.roles(),
             "checks": checks.collect::<Vec<_>>(),
             "targets": self.outcome.targets.iter().map(target).collect::<Vec<_>>(),
+            "jobs": jobs.collect::<Vec<_>>(),
             "faults": faults.collect::<Vec<_>>(),
             "violated": outcome.violated,
             "violations": violations.collect::<Vec<_>>(),

@@ -10,8 +10,10 @@ mod forge;
 mod framer;
 mod hold;
 mod hole;
+mod hop;
 mod liar;
 mod raw;
+mod role_store;
 mod slow;
 mod slowloris;
 mod spy;
@@ -27,7 +29,9 @@ use crate::observation::TowerId;
 use crate::plan::Plan;
 use crate::rng::{Purpose, RngStream, RngStreams};
 use crate::scenario::RoleKind;
+pub(crate) use hop::Dropped;
 pub(crate) use raw::{Endpoint, RawNode};
+pub(crate) use role_store::{RoleStore, StoreBehaviour};
 pub use spy::FirstHops;
 pub(crate) use wrapper::{Behaviour, RoleNode};
 
@@ -48,6 +52,8 @@ pub(crate) struct RolePlan {
     pub(crate) window: Window,
     pub(crate) config: Arc<Config>,
     pub(crate) towers: Arc<[TowerId]>,
+    /// What the towers of the role dropped, if they collude.
+    pub(crate) dropped: Arc<Dropped>,
 }
 
 impl Roles {
@@ -173,6 +179,23 @@ pub(crate) fn behaviour(plan: &Arc<Plan>, tower: TowerId, life: u32) -> Option<B
         RoleKind::Flood { rate, size } => Box::new(flood::Flood::new(&setup, rate, size)),
         RoleKind::Deaf {} => Box::new(deaf::Deaf::new(&setup)),
         RoleKind::Slow { delay } => Box::new(slow::Slow::new(&setup, delay)),
+        _ => return None,
+    })
+}
+
+/// Returns the behaviour of a tower with a store that departs from the protocol of stores.
+pub(crate) fn store_behaviour(
+    plan: &Arc<Plan>,
+    tower: TowerId,
+    life: u32,
+) -> Option<Box<dyn StoreBehaviour>> {
+    let (setup, kind) = Setup::new(plan, tower, life)?;
+    Some(match kind {
+        RoleKind::Hop { lists, colludes } => {
+            let shared = plan.roles.of(tower).filter(|_| colludes);
+            let dropped = shared.map(|role| Arc::clone(&role.dropped)).unwrap_or_default();
+            Box::new(hop::Hop::new(setup, lists, dropped))
+        }
         _ => return None,
     })
 }

@@ -72,11 +72,15 @@ pub(super) const BUNDLED: &[Bundled] = bundle! {
     "store-ten", 1 s: "A file of 10 MiB is put at one of ten towers, which is killed, and got at another one",
     "store-keep", 4 s: "Files with keepers, while towers leave and a tenth of them drops what it gets",
     "store-visits", 0 s: "Readers find the pieces of their files after visits to half of a thousand towers",
+    "store-spies", 9 s: "A twentieth of the towers are spies with all links, and guess who puts and gets files",
     "store-lossy", 1 s: "Files are put and got while one segment in a hundred breaks its connection",
     "store-over", 1 s: "Pieces end with their hour, although clocks differ by a minute",
     "store-decay", 4 s: "Pieces without keepers die with the towers that crash, compared with theory",
     "store-holes", 5 s: "Files with keepers, while a tenth of the towers drops what it gets",
     "store-flood", 12 s: "Files stay readable while three of sixty towers fill all queues",
+    "store-hops", 3 s: "Files are put although a tenth of the towers says that it queued pieces and drops them",
+    "store-split", 6 s: "Files with four times the pieces needed are readable in both halves of a network",
+    "store-radio", 5 s: "The time until a tower has heard enough pieces of a file, compared with the radio law",
 };
 
 impl Scenario {

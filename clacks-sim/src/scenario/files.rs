@@ -13,7 +13,7 @@ const MAX_CLIENTS: u64 = 1_000_000;
 
 /// Files in the network.
 ///
-/// All towers without a role have a store. Each file has a client that puts it, and `readers`
+/// All towers without a role and all spies have a store. Each file has a client that puts it, and `readers`
 /// clients that get it. Clients are guests: they are no towers of the scenario, and no fault
 /// concerns them.
 ///
@@ -39,7 +39,8 @@ pub struct Files {
     /// When the first file is put. Default: 1 min.
     #[serde(with = "crate::duration")]
     pub at: Duration,
-    /// The time over which the files are put, one after the other. Default: 0s.
+    /// The time over which the files are put, one after the other. Readers follow each other in the
+    /// same way. Default: 0s.
     #[serde(with = "crate::duration")]
     pub over: Duration,
     /// For how many hours each file is put, from 1 to 24. Default: 24.
@@ -61,6 +62,9 @@ pub struct Files {
     /// The first hop of the clients that put, unless it is down. Default: drawn.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first: Option<u32>,
+    /// Whether each client has a tower without a role on its machine, which is its first hop.
+    /// Default: false.
+    pub own: bool,
     /// How long a piece rests at each tower. Default: 10 min.
     #[serde(with = "crate::duration")]
     pub hold: Duration,
@@ -72,7 +76,7 @@ pub struct Files {
 }
 
 /// What a client does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum JobKind {
@@ -80,6 +84,52 @@ pub enum JobKind {
     Put,
     /// Gets a file.
     Get,
+}
+
+/// Why a client did not do its job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum JobFailure {
+    /// The file is gone, as several towers say.
+    Gone,
+    /// Other towers do not see the pieces that were put.
+    NotSeen,
+    /// The network has no room, or none for so long.
+    Full,
+    /// Another reason.
+    Other,
+}
+
+/// How spies guess which client put or got a file. They name one neighbour that sent requests for
+/// its pieces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Guess {
+    /// The neighbour that sent the most requests.
+    Requests,
+    /// The neighbour that asked for the most different pieces.
+    Pieces,
+    /// A guest, because guests pass on no requests of others. If there is none, the neighbour that
+    /// asked to pass a request on with the most hops to go.
+    Hops,
+    /// The neighbour that listed a spy last before a piece was taken from it.
+    Lister,
+    /// A guest that sent requests. If there is none, the guest that began to list inventories first
+    /// after the last piece: the client of a put looks through another first hop then.
+    Check,
+}
+
+impl JobKind {
+    /// Returns the name, as in a scenario.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Put => "put",
+            Self::Get => "get",
+        }
+    }
 }
 
 impl Default for Files {
@@ -98,6 +148,7 @@ impl Default for Files {
             verify: 1,
             patient: false,
             first: None,
+            own: false,
             hold: Duration::from_secs(600),
             dials: 16,
             clock_error: Duration::ZERO,

@@ -139,10 +139,10 @@ pub use error::ScenarioError;
 pub use faults::{
     Churn, CrashKind, Direction, Fault, FaultKind, PartitionEffect, PartitionShape, Repeat,
 };
-pub use files::{Files, JobKind};
+pub use files::{Files, Guess, JobFailure, JobKind};
 pub use group::Towers;
 pub use link::{Link, LinkOverrides, Path};
-pub use roles::{BadFrames, Names, Role, RoleKind};
+pub use roles::{BadFrames, Lists, Names, Role, RoleKind};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use swarm::{Limits, draw};
 pub use targets::{Compared, Measure, Target};

@@ -17,7 +17,7 @@ use super::link::load;
 use super::validate::check_step_count;
 use super::{
     Churn, Direction, Fault, FaultKind, Files, PartitionEffect, PartitionShape, Path, Repeat,
-    Scenario, Towers,
+    RoleKind, Scenario, Towers,
 };
 use crate::files;
 use crate::observation::TowerId;
@@ -135,12 +135,16 @@ impl Scenario {
         streams: RngStreams,
     ) -> Result<Option<files::Files>, ScenarioError> {
         let Some(section) = &self.files else { return Ok(None) };
-        let is_store = |tower: &TowerId| roles.of(*tower).is_none();
+        let role = |tower: &TowerId| roles.of(*tower).map(|role| &role.kind);
+        let is_spy = |tower: &TowerId| matches!(role(tower), Some(RoleKind::Spy {}));
+        let is_store =
+            |tower: &TowerId| role(tower).is_none_or(RoleKind::has_store) || is_spy(tower);
         let stores: Vec<_> = (0..self.towers).map(TowerId).filter(is_store).collect();
+        let spies = stores.iter().copied().filter(is_spy).collect();
         if stores.is_empty() {
             return Err(ScenarioError::field("files", "needs a tower without a role"));
         }
-        let planned = files::Files::new(section, streams, stores, self.towers);
+        let planned = files::Files::new(section, streams, stores, spies, self.towers);
         let problem = "is too large for this redundancy";
         planned.map(Some).ok_or_else(|| ScenarioError::field("files.size", problem))
     }

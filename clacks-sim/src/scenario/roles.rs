@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clacks_proto::{Config, Instant};
+use clacks_store::enable_store;
 use rand::seq::SliceRandom;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -80,6 +81,16 @@ pub enum RoleKind {
         #[serde(default = "message_size")]
         size: usize,
     },
+    /// Answer that they queued a piece, and drop it, whether they should queue it or pass it on.
+    /// They have stores, and follow the protocol otherwise. Needs `[files]`.
+    Hop {
+        /// What inventories show that they send or pass on. Default: nothing.
+        #[serde(default)]
+        lists: Lists,
+        /// Whether the towers share what they dropped. Default: false.
+        #[serde(default)]
+        colludes: bool,
+    },
     /// Name addresses to the towers without a role. They are no towers themselves. Each call
     /// claims one address. If it is a made-up one, the call names a second one as a friend. What
     /// the callers get in a call they confirm and drop.
@@ -146,6 +157,23 @@ pub enum Names {
     Tower(u32),
 }
 
+/// What the inventories of hostile hops show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Lists {
+    /// Their own inventories are empty. They pass those of others on as they are.
+    #[default]
+    Nothing,
+    /// Their own inventories show what they dropped, too. They pass those of others on as they are.
+    Dropped,
+    /// Inventories that they send or pass on show what they dropped, too: each of these pieces at
+    /// one tower.
+    Forged,
+    /// Inventories that they send or pass on are empty.
+    Hidden,
+}
+
 /// Bytes that the protocol does not allow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -189,6 +217,7 @@ impl RoleKind {
             Self::Colluder { .. } => "colluder",
             Self::Liar { .. } => "liar",
             Self::Flood { .. } => "flood",
+            Self::Hop { .. } => "hop",
             Self::Forge { .. } => "forge",
             Self::Sybil { .. } => "sybil",
             Self::Spy {} => "spy",
@@ -206,6 +235,16 @@ impl RoleKind {
             self,
             Self::Forge { .. } | Self::Sybil { .. } | Self::Framer { .. } | Self::Slowloris { .. }
         )
+    }
+
+    /// Returns whether the towers have stores, in a scenario with `[files]`.
+    pub(crate) fn has_store(&self) -> bool {
+        matches!(self, Self::Hop { .. })
+    }
+
+    /// Returns whether the towers give the pieces that they hold to readers.
+    pub(crate) fn gives_pieces(&self) -> bool {
+        !matches!(self, Self::Hop { .. })
     }
 
     /// Returns whether the towers must screen messages.
@@ -333,7 +372,10 @@ impl Scenario {
             RoleKind::Slowloris { connections, .. } => {
                 within(&field("connections"), *connections, &(1..=100_000))
             }
-            RoleKind::Spy {} | RoleKind::Deaf {} => Ok(()),
+            RoleKind::Hop { .. } if self.files.is_none() => {
+                Err(ScenarioError::field(field("kind"), "needs a section [files]"))
+            }
+            RoleKind::Spy {} | RoleKind::Deaf {} | RoleKind::Hop { .. } => Ok(()),
         }
     }
 
@@ -353,6 +395,7 @@ impl Scenario {
                 window: Window { from: Instant::ORIGIN + role.from, until },
                 config: Arc::new(self.config_of_towers(role, number, towers.len())?),
                 towers: towers.into(),
+                dropped: Arc::default(),
             });
         }
         let honest = has_role.iter().filter(|has_role| !**has_role).count() as u64;
@@ -420,6 +463,9 @@ impl Scenario {
         let mut config = self.role_config(role, number)?;
         if role.kind.screens() {
             enable_screening(&mut config);
+        }
+        if role.kind.has_store() {
+            enable_store(&mut config);
         }
         if let RoleKind::Colluder { .. } = role.kind {
             if towers < 2 {
@@ -505,6 +551,8 @@ mod tests {
             "kind = \"slow\"\ndelay = \"5s\"",
             "kind = \"slowloris\"\nconnections = 9",
             "kind = \"slowloris\"\nconnections = 9\nhello = true",
+            "kind = \"hop\"\nlists = \"forged\"\ncolludes = true\n[files]\n[checks]\n\
+             convergence = false",
         ] {
             let towers = if keys.contains("towers") { "" } else { "towers = 3\n" };
             let read = scenario(&format!("[[role]]\n{towers}{keys}")).unwrap();
@@ -530,6 +578,8 @@ mod tests {
             ("kind = \"spy\"\ntower = { max_peers = 0 }", "role.0.tower"),
             ("kind = \"spy\"\ntower = { max_pears = 1 }", "max_pears"),
             ("kind = \"colluder\"", "role.0.towers must be at least two"),
+            ("kind = \"hop\"", "role.0.kind needs a section [files]"),
+            ("kind = \"hop\"\nlists = \"all\"", "lists"),
             ("kind = \"spy\"\n[[role]]\nkind = \"deaf\"\ntowers = [1, 3]", "role.1.towers"),
         ] {
             let error = role(keys).unwrap_err();

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::error::ScenarioError;
 use super::validate::{Checked, times, within};
-use super::{FaultKind, JobKind, Scenario, Towers, tagged};
+use super::{FaultKind, Guess, JobFailure, JobKind, RoleKind, Scenario, Towers, tagged};
 use crate::closed_form;
 use crate::metrics::{Aggregate, Metric};
 use crate::plan::Group;
@@ -194,6 +194,13 @@ pub enum Measure {
         /// What the clients do.
         job: JobKind,
     },
+    /// The share of the clients that put, or get, a file and failed.
+    JobsFailed {
+        /// What the clients do.
+        job: JobKind,
+        /// Why they failed.
+        why: JobFailure,
+    },
     /// The seconds that the clients took that were done. Unknown if none was.
     JobTime {
         /// What the clients do.
@@ -207,6 +214,14 @@ pub enum Measure {
         /// The quantile over the readers, from 0 to 1. Default: the mean.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         quantile: Option<f64>,
+    },
+    /// The share of the clients that were done with their file and that spies name. A client is
+    /// named if the guess is the client, or the tower on its machine.
+    Named {
+        /// What the clients do.
+        job: JobKind,
+        /// How the spies guess.
+        by: Guess,
     },
 }
 
@@ -230,7 +245,11 @@ impl Measure {
             | Self::Copies { at }
             | Self::Known { at, .. } => at,
             Self::KnownAfter { from, .. } | Self::HeardAfter { from, .. } => from,
-            Self::JobsDone { .. } | Self::JobTime { .. } | Self::Visited { .. } => Duration::ZERO,
+            Self::JobsDone { .. }
+            | Self::JobsFailed { .. }
+            | Self::JobTime { .. }
+            | Self::Visited { .. }
+            | Self::Named { .. } => Duration::ZERO,
         }
     }
 
@@ -250,7 +269,11 @@ impl Measure {
             | Self::Known { at, .. }
             | Self::KnownAfter { from: at, .. }
             | Self::HeardAfter { from: at, .. } => *at /= divisor,
-            Self::JobsDone { .. } | Self::JobTime { .. } | Self::Visited { .. } => {}
+            Self::JobsDone { .. }
+            | Self::JobsFailed { .. }
+            | Self::JobTime { .. }
+            | Self::Visited { .. }
+            | Self::Named { .. } => {}
         }
     }
 
@@ -473,7 +496,17 @@ impl Scenario {
             | Measure::Visited { quantile: Some(quantile) } => {
                 within(&field("quantile"), *quantile, &(0.0..=1.0))
             }
-            Measure::JobsDone { .. } | Measure::JobTime { .. } | Measure::Visited { .. } => Ok(()),
+            Measure::Named { .. }
+                if !self.roles.iter().any(|role| matches!(role.kind, RoleKind::Spy {})) =>
+            {
+                let problem = "needs a role with the kind \"spy\"";
+                Err(ScenarioError::field(field("kind"), problem))
+            }
+            Measure::JobsDone { .. }
+            | Measure::JobsFailed { .. }
+            | Measure::JobTime { .. }
+            | Measure::Visited { .. }
+            | Measure::Named { .. } => Ok(()),
         }
     }
 }

@@ -1,11 +1,10 @@
 //! A job that runs: what all kinds of jobs do in the same way.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use clacks_proto::{Address, Instant, LinkId, Tower};
-use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
 
 use super::collector::{Collector, Scope, Wanted, Wish};
@@ -20,12 +19,11 @@ use super::{Env, FirstHop, Route};
 use crate::address_group::AddressGroup;
 use crate::chunk::Chunk;
 use crate::code::{Group, GroupRoots};
+use crate::deck::Deck;
 use crate::estimate::{AliveShare, Basis, NetworkEstimate, WINDOW, safe_share, share_needed};
 use crate::link::KeepLink;
-use crate::protocol::{Body, Datagram, MAX_TAGS, Outcome, Tags};
+use crate::protocol::{Body, Datagram, MAX_HOPS, MAX_TAGS, Outcome, Tags};
 
-/// The most hops of a stem.
-const MAX_HOPS: u8 = 8;
 /// The visits before a forecast.
 pub(crate) const FORECAST_VISITS: u32 = 16;
 /// The most towers to which pieces are published directly (guess: a quarter of the links of a
@@ -62,11 +60,15 @@ pub(super) struct Active {
     pub(super) table: Vec<Address>,
     pub(super) survey: Option<Survey>,
     peer_tries: u8,
+    /// The rounds of visits in which no tower answered.
+    pub(super) unanswered: u8,
     pub(super) collector: Collector,
     pub(super) publisher: Option<Publisher>,
     pub(super) network: NetworkEstimate,
     /// Towers to which pieces are published directly.
-    targets: BTreeMap<AddressGroup, Vec<Address>>,
+    targets: Vec<(AddressGroup, Address)>,
+    /// The targets whose turn it is to get a piece.
+    deck: Deck,
     /// The time of the next step, if the job waits for it.
     pub(super) wake_at: Option<Instant>,
     last_failure: Option<Failure>,
@@ -107,10 +109,12 @@ impl Active {
             table: Vec::new(),
             survey: None,
             peer_tries: 0,
+            unanswered: 0,
             collector,
             publisher: None,
             network: NetworkEstimate::default(),
-            targets: BTreeMap::new(),
+            targets: Vec::new(),
+            deck: Deck::default(),
             wake_at: None,
             last_failure: None,
             clock: None,
@@ -227,9 +231,8 @@ impl Active {
 
     /// Returns the tower without which nothing can be published.
     fn publishing_hop(&self, env: &mut Env) -> ContactId {
-        let mut targets = self.targets.values().flatten();
-        match (env.config.route, targets.next(), targets.next()) {
-            (Route::Direct, Some(last), None) => env.requests.contact(last),
+        match (env.config.route, &self.targets[..]) {
+            (Route::Direct, [(_, last)]) => env.requests.contact(last),
             _ => self.hop,
         }
     }
@@ -470,13 +473,20 @@ impl Active {
         let Some(publisher) = &mut self.publisher else { return };
         let route = env.config.route;
         while publisher.has_next() && env.requests.chunks() < WINDOW {
-            let target = match route {
-                Route::Stem => None,
-                Route::Direct => draw_target(&self.targets, &mut env.rng),
+            let requests = &mut env.requests;
+            let contact = match route {
+                Route::Direct if !self.targets.is_empty() => {
+                    let mut is_ready = |address: &Address| {
+                        let contact = requests.contact(address);
+                        requests.is_ready(contact, true, env.now)
+                    };
+                    let target = self.deck.draw(&self.targets, &mut is_ready, &mut env.rng);
+                    let Some(target) = target else { break };
+                    requests.contact(&target)
+                }
+                _ => self.hop,
             };
-            let contact = target.map_or(self.hop, |address| env.requests.contact(&address));
             if !env.requests.is_ready(contact, true, env.now) {
-                // Another tower is drawn in the next turn.
                 break;
             }
             let Some((group, place, chunk)) = publisher.next(self.collector.keys(), &mut env.rng)
@@ -502,39 +512,32 @@ impl Active {
         }
     }
 
-    /// Draws the towers to which pieces are published directly: a group first, then a tower of it.
+    /// Draws the towers to which pieces are published directly.
     pub(super) fn set_targets(&mut self, rng: &mut impl Rng) {
         let Some(survey) = &self.survey else { return };
-        let known = survey.towers.iter().filter(|known| !known.is_bad);
-        let known = known.filter(|known| !known.has_failed);
-        let mut all: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for address in known.filter_map(|known| known.address.as_ref()) {
-            all.entry(AddressGroup::of(address)).or_default().push(address.clone());
-        }
-        self.targets.clear();
-        for _ in 0..MAX_TARGETS {
-            let group = rng.random_range(0..all.len().max(1));
-            let Some(group) = all.keys().nth(group).copied() else { break };
-            let Some(towers) = all.get_mut(&group) else { break };
-            let tower = towers.swap_remove(rng.random_range(0..towers.len()));
-            if towers.is_empty() {
-                all.remove(&group);
+        let known = survey.towers.iter().filter(|known| !known.is_bad && !known.has_failed);
+        let known = known.filter_map(|known| known.address.as_ref());
+        let mut all: Vec<_> =
+            known.map(|address| (AddressGroup::of(address), address.clone())).collect();
+        all.sort_unstable();
+        all.dedup();
+        if all.len() > MAX_TARGETS {
+            let mut drawn = BTreeSet::new();
+            let mut deck = Deck::default();
+            while drawn.len() < MAX_TARGETS
+                && let Some(address) = deck.draw(&all, |it| !drawn.contains(it), rng)
+            {
+                drawn.insert(address);
             }
-            self.targets.entry(group).or_default().push(tower);
+            all.retain(|(_, address)| drawn.contains(address));
         }
+        self.targets = all;
     }
 
     /// Publishes no more to a tower, unless it is the only one.
     fn drop_target(&mut self, address: &Address) {
-        if self.targets.values().map(Vec::len).sum::<usize>() <= 1 {
-            return;
-        }
-        let group = AddressGroup::of(address);
-        if let Some(towers) = self.targets.get_mut(&group) {
-            towers.retain(|target| target != address);
-            if towers.is_empty() {
-                self.targets.remove(&group);
-            }
+        if self.targets.len() > 1 {
+            self.targets.retain(|(_, target)| target != address);
         }
     }
 
@@ -807,15 +810,6 @@ fn least_hops(env: &Env) -> u8 {
 /// Returns the group of which the least is alive.
 pub(super) fn worst(shares: &[AliveShare]) -> Option<AliveShare> {
     shares.iter().copied().min_by(|one, other| one.share.total_cmp(&other.share))
-}
-
-/// Draws a tower: an address group first, then a tower of it.
-fn draw_target(
-    targets: &BTreeMap<AddressGroup, Vec<Address>>,
-    rng: &mut impl Rng,
-) -> Option<Address> {
-    let group = rng.random_range(0..targets.len().max(1));
-    targets.values().nth(group)?.choose(rng).cloned()
 }
 
 /// Returns the share that is safe, and the share that a group needs.

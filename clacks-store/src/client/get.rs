@@ -12,6 +12,15 @@ use super::{Env, FirstHop};
 
 /// The time between the beginnings of two rounds of visits.
 const ROUND: Duration = Duration::from_secs(30);
+/// The pauses before further rounds when the towers show too few pieces, in seconds. A store lists
+/// the pieces that came in the last seconds a little later: see
+/// [`StoreConfig::list_every`](crate::StoreConfig::list_every). A busy tower may answer the next
+/// time.
+const LOOKS: [u64; 4] = [3, 6, 15, 30];
+/// The first ones, if less than half of the pieces needed are known.
+const FEW_LOOKS: usize = 2;
+/// The most further rounds of this kind, if each shows more pieces than those before (guess).
+const MAX_LOOKS: u32 = 20;
 /// The rounds without a new piece after which a file is gone (guess: a minute and a half).
 const MAX_VAIN_ROUNDS: u32 = 4;
 
@@ -21,6 +30,11 @@ pub(super) struct Get {
     pieces: u32,
     /// The rounds in a row without a piece.
     vain_rounds: u32,
+    /// The most pieces that a round showed, and the further rounds that showed no more.
+    most_known: u32,
+    looks: usize,
+    /// All further rounds.
+    all_looks: u32,
     /// The other first hops that see too few pieces, too.
     agreed: u8,
     began: Instant,
@@ -31,6 +45,25 @@ impl Get {
     pub(super) fn on_piece(&mut self) {
         self.pieces += 1;
     }
+
+    /// Returns the pause before the next round if the towers show too few pieces, of which `known`
+    /// are known. Returns `None` if further rounds would show no more.
+    fn next_look(&mut self, known: u32, has_half: bool) -> Option<Duration> {
+        if known > self.most_known {
+            (self.most_known, self.looks) = (known, 0);
+        }
+        let pause = look(self.looks, has_half).filter(|_| self.all_looks < MAX_LOOKS)?;
+        self.looks += 1;
+        self.all_looks += 1;
+        Some(pause)
+    }
+}
+
+/// Returns the pause before a further round. `has_half` says whether half of the pieces needed are
+/// known.
+pub(super) fn look(number: usize, has_half: bool) -> Option<Duration> {
+    let looks = LOOKS.get(..if has_half { LOOKS.len() } else { FEW_LOOKS })?;
+    looks.get(number).copied().map(Duration::from_secs)
 }
 
 impl Active {
@@ -110,10 +143,23 @@ impl Active {
         let is_lost = |share: f64, error: f64| share + 2.0 * error < needed;
         let is_gone = shares.iter().any(|it| is_lost(it.share, it.error)) || !is_answered;
         let is_other = hop != self.hop;
+        // Of a file that was never put, no tower shows a piece.
+        let least = known.iter().min().copied().unwrap_or(0);
+        let has_half = least >= geometry.data().div_ceil(2);
+        let known: u32 = known.into_iter().sum();
+        let may_show_more = known > 0 || survey.may_hide();
+        let now = env.now;
         let Some(get) = self.get() else { return };
         let has_gained = core::mem::take(&mut get.pieces) > 0;
         get.vain_rounds = if has_gained { 0 } else { get.vain_rounds + 1 };
         let is_vain = get.vain_rounds >= MAX_VAIN_ROUNDS;
+        if is_gone
+            && may_show_more
+            && let Some(pause) = get.next_look(known, has_half)
+        {
+            self.wake_at = Some(now + pause);
+            return;
+        }
         if is_gone || is_vain {
             if is_other && is_answered {
                 get.agreed += 1;

@@ -9,6 +9,7 @@ use rand::RngExt;
 
 use super::active::{Active, FORECAST_VISITS, Kind, limits, worst};
 use super::collector::{Scope, Which};
+use super::get::look;
 use super::job::{Health, HealthState, JobError, JobEvent, Phase, Repair};
 use super::publisher::{Publisher, Stuck};
 use super::put::{MAX_HOURS, MAX_JITTER, draw};
@@ -50,6 +51,8 @@ struct Repairing {
 
 #[derive(Debug, Default)]
 pub(super) struct HealthCheck {
+    /// The further counts after one that showed too few pieces.
+    looks: usize,
     /// The other first hops that see too few pieces, too.
     agreed: u8,
     /// The last count, if it showed too few pieces.
@@ -119,8 +122,15 @@ impl Active {
     pub(super) fn step_health(&mut self, env: &mut Env) {
         let Some(survey) = &self.survey else { return };
         let (is_over, answered) = (survey.is_over(), survey.answered());
+        if let Some(at) = self.wake_at {
+            if at <= env.now {
+                let hop = survey.hop;
+                self.begin_check(env, hop);
+            }
+            return;
+        }
         if is_over && answered == 0 {
-            return self.fail(env, JobError::NoStore);
+            return self.on_no_answer(env);
         }
         if is_over && survey.relays_nothing() {
             return self.fail(env, JobError::NoRelay);
@@ -141,6 +151,14 @@ impl Active {
         let is_other = self.survey.as_ref().is_some_and(|survey| survey.hop != self.hop);
         let is_own_alone = env.config.first_hop == FirstHop::Own && health.known <= 1;
         let Kind::Health(check) = &mut self.kind else { return };
+        if health.state == HealthState::Lost
+            && health.seen > 0
+            && let Some(pause) = look(check.looks, false)
+        {
+            check.looks += 1;
+            self.wake_at = Some(env.now + pause);
+            return;
+        }
         check.agreed += u8::from(is_other);
         let is_confirmed = check.agreed >= env.config.verify || is_own_alone;
         if health.state != HealthState::Lost || is_confirmed {

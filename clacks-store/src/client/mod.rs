@@ -36,6 +36,7 @@ use clacks_proto::{
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
+use crate::clock::Clock;
 use crate::code::{Group, GroupRoots};
 use crate::protocol::MAX_LEN;
 use crate::store::StoreError;
@@ -133,8 +134,7 @@ pub struct Client<M> {
 /// What all jobs share.
 struct Env {
     config: ClientConfig,
-    /// The Unix time at [`Instant::ORIGIN`], in seconds.
-    unix_at_origin: u64,
+    clock: Clock,
     now: Instant,
     rng: ChaCha8Rng,
     /// See [`ClientConfig::order`].
@@ -162,8 +162,7 @@ impl Env {
 
     /// Returns the current Unix minute.
     fn minute(&self) -> u32 {
-        let unix = self.unix_at_origin.saturating_add(self.now.as_nanos() / 1_000_000_000);
-        u32::try_from(unix / 60).unwrap_or(u32::MAX)
+        u32::try_from(self.clock.unix(self.now) / 60).unwrap_or(u32::MAX)
     }
 }
 
@@ -191,7 +190,7 @@ impl<M: StateMachine> Client<M> {
         let env = Env {
             order: config.order.unwrap_or(drawn),
             config,
-            unix_at_origin,
+            clock: Clock::new(unix_at_origin, Instant::ORIGIN),
             now: Instant::ORIGIN,
             rng,
             requests: Requests::default(),
@@ -201,6 +200,13 @@ impl<M: StateMachine> Client<M> {
             is_clock_reported: false,
         };
         Ok(Self { inner, env, active: None, is_dirty: false })
+    }
+
+    /// Sets the Unix time, in seconds. Call it from time to time during a long job, because the
+    /// clock of the driver may stop while the machine sleeps.
+    pub fn set_clock(&mut self, unix: u64, now: Instant) {
+        self.set_now(now);
+        self.env.clock = Clock::new(unix, self.env.now);
     }
 
     /// Starts a job. A job that runs is cancelled without an event, and events that wait are

@@ -22,6 +22,8 @@ const MIN_SPREAD: u32 = 3;
 /// The pauses before further looks, in seconds. Stores list new chunks a little later: see
 /// [`StoreConfig::list_every`](crate::StoreConfig::list_every).
 const LOOKS: [u64; 6] = [1, 1, 2, 4, 8, 16];
+/// How often all towers are asked again if none of them answers in time (guess).
+const MAX_UNANSWERED: u8 = 2;
 /// The visits after which the pieces seen are counted.
 const LOOK_EACH: u32 = 8;
 /// How often missing pieces are published again.
@@ -86,11 +88,22 @@ impl Active {
             return false;
         };
         self.network = survey.estimate();
-        if self.network.visited == 0 {
-            self.fail(env, JobError::NoStore);
-            return false;
+        if self.network.visited > 0 {
+            return true;
         }
-        true
+        self.on_no_answer(env);
+        false
+    }
+
+    /// Asks the towers again if they did not answer in time, or ends the job.
+    pub(super) fn on_no_answer(&mut self, env: &mut Env) {
+        let Some(survey) = &self.survey else { return };
+        let (hop, limit, is_silent) = (survey.hop, survey.limit(), survey.silent() > 0);
+        self.unanswered += 1;
+        if is_silent && self.unanswered <= MAX_UNANSWERED {
+            return self.begin_survey(env, hop, limit);
+        }
+        self.fail(env, if is_silent { JobError::Unreachable } else { JobError::NoStore });
     }
 
     pub(super) fn begin_put(&mut self, env: &mut Env) {

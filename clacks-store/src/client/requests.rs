@@ -13,7 +13,7 @@ use super::collector::Wanted;
 use super::survey::TowerId;
 use crate::chunk::Tag;
 use crate::protocol::{Body, Datagram};
-use crate::store::Rate;
+use crate::rate::{Bucket, Rate};
 
 /// The time after which a request to a neighbour is given up.
 const DIRECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -84,8 +84,8 @@ struct Contact {
     link: Option<LinkId>,
     /// The link has no room for datagrams.
     full: Option<LinkId>,
-    requests: Pacer,
-    publishes: Pacer,
+    requests: Bucket,
+    publishes: Bucket,
     /// The failures since the last answer. See [`Requests::failures`].
     failures: u32,
     /// After a failure, nothing is sent before this time.
@@ -109,25 +109,6 @@ struct Pending {
     sent: Instant,
     deadline: Instant,
     ask: Ask,
-}
-
-/// A token bucket that tells when it has a token. It begins full.
-#[derive(Clone, Copy, Debug, Default)]
-struct Pacer {
-    full_at: u64,
-}
-
-impl Pacer {
-    fn ready_at(&self, rate: Rate) -> Instant {
-        let cost = 1_000_000_000 / u64::from(rate.per_second.max(1));
-        let room = cost.saturating_mul(u64::from(rate.burst.max(1)) - 1);
-        Instant::from_nanos(self.full_at.saturating_sub(room))
-    }
-
-    fn take(&mut self, rate: Rate, now: Instant) {
-        let cost = 1_000_000_000 / u64::from(rate.per_second.max(1));
-        self.full_at = self.full_at.max(now.as_nanos()).saturating_add(cost);
-    }
 }
 
 /// How a request gets to a tower.
@@ -170,8 +151,8 @@ impl Requests {
             address: address.clone(),
             link: None,
             full: None,
-            requests: Pacer::default(),
-            publishes: Pacer::default(),
+            requests: Bucket::default(),
+            publishes: Bucket::default(),
             failures: 0,
             not_before: Instant::ORIGIN,
         };
@@ -245,9 +226,9 @@ impl Requests {
             return false;
         }
         let has_token_at = if is_publish {
-            state.publishes.ready_at(PUBLISH_RATE)
+            state.publishes.ready_at(1, PUBLISH_RATE)
         } else {
-            state.requests.ready_at(REQUEST_RATE)
+            state.requests.ready_at(1, REQUEST_RATE)
         };
         let ready_at = has_token_at.max(state.not_before);
         if ready_at > now {
@@ -316,9 +297,9 @@ impl Requests {
         };
         contact.link = Some(link);
         if is_publish {
-            contact.publishes.take(PUBLISH_RATE, now);
+            contact.publishes.spend(1, PUBLISH_RATE, now);
         } else {
-            contact.requests.take(REQUEST_RATE, now);
+            contact.requests.spend(1, REQUEST_RATE, now);
         }
         self.chunks += weight(&ask);
         let deadline = now + timeout(way.route);
@@ -487,21 +468,6 @@ pub(crate) fn mean(mean: Option<Duration>, last: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_pacer_allows_a_burst_and_then_its_rate() {
-        let rate = Rate { burst: 10, per_second: 5 };
-        let (mut pacer, mut now) = (Pacer::default(), Instant::ORIGIN + Duration::from_secs(100));
-        let mut times = Vec::new();
-        for _ in 0..20 {
-            now = now.max(pacer.ready_at(rate));
-            pacer.take(rate, now);
-            times.push(now);
-        }
-        assert!(times[..10].iter().all(|at| *at == times[0]));
-        let gaps = times[9..].windows(2).map(|pair| pair[1].duration_since(pair[0]));
-        assert!(gaps.into_iter().all(|gap| gap == Duration::from_millis(200)));
-    }
 
     #[test]
     fn a_mean_moves_by_an_eighth() {

@@ -14,7 +14,7 @@ use super::collector::{LARGE, Take, Wanted};
 use super::requests::{ContactId, Failure, Way, mean};
 use crate::address_group::AddressGroup;
 use crate::chunk::Tag;
-use crate::clock::ClockSamples;
+use crate::clock_samples::ClockSamples;
 use crate::estimate::{MAX_VISITS, NetworkEstimate, Samples, VISITS_PER_SECOND};
 use crate::protocol::PAGE;
 
@@ -62,6 +62,8 @@ pub(crate) struct KnownTower {
     pub(crate) has_failed: bool,
     /// The last hop said that it can't reach the tower.
     is_lost: bool,
+    /// A request for its inventory timed out, and no later one was answered. It may hold pieces.
+    is_silent: bool,
     /// The visits without an answer.
     tries: u8,
     trust: u32,
@@ -201,6 +203,7 @@ impl Survey {
             has_answered: false,
             has_failed: false,
             is_lost: false,
+            is_silent: false,
             tries: 0,
             trust: FIRST_TRUST,
         });
@@ -272,6 +275,10 @@ impl Survey {
     /// Returns whether the first page of addresses did not come yet.
     pub(crate) fn knows_no_tower(&self) -> bool {
         self.peer_pages == 0
+    }
+
+    pub(crate) fn limit(&self) -> u32 {
+        self.limit
     }
 
     /// Allows more visits.
@@ -356,12 +363,13 @@ impl Survey {
             .all(|((), before, tag)| before < tag);
         let is_whole = !has_more || count == PAGE;
         visit.has_more = has_more && visit.pages < MAX_PAGES;
-        if let Some(known) = self.towers.get_mut(usize::from(tower))
-            && !core::mem::replace(&mut known.has_answered, true)
-        {
-            self.answered += 1;
-            self.samples.push(held, room);
-            self.clocks.push(clocks.0, clocks.1);
+        if let Some(known) = self.towers.get_mut(usize::from(tower)) {
+            known.is_silent = false;
+            if !core::mem::replace(&mut known.has_answered, true) {
+                self.answered += 1;
+                self.samples.push(held, room);
+                self.clocks.push(clocks.0, clocks.1);
+            }
         }
         if !is_sorted || !is_whole {
             self.set_bad(tower);
@@ -384,6 +392,12 @@ impl Survey {
         let Some(known) = self.towers.get_mut(usize::from(tower)) else { return };
         known.tries += 1;
         known.is_lost = failure == Failure::Lost;
+        known.is_silent = failure == Failure::TimedOut;
+        if known.has_answered {
+            // The next page of an inventory of which earlier ones came.
+            visit.has_more = known.tries < MAX_SILENT;
+            return;
+        }
         let most = match failure {
             Failure::Lost => MAX_LOST,
             Failure::TimedOut | Failure::LinkEnded => MAX_SILENT,
@@ -393,7 +407,7 @@ impl Survey {
             self.spacing = MAX_SPACING.min(self.spacing * 2);
             self.slowed_at = now;
         }
-        if !known.has_answered && known.tries < most {
+        if known.tries < most {
             self.visits.remove(&tower);
             self.again.push_back(tower);
             self.waiting += 1;
@@ -541,6 +555,17 @@ impl Survey {
     /// Returns the share of the towers that answered. Others may still hold pieces.
     pub(crate) fn answered_share(&self) -> f64 {
         f64::from(self.answered) / f64::from(self.known().max(1))
+    }
+
+    /// Returns how many towers did not answer in time. They may hold pieces.
+    pub(crate) fn silent(&self) -> u32 {
+        let silent = self.towers.iter().filter(|known| known.is_silent).count();
+        u32::try_from(silent).unwrap_or(u32::MAX)
+    }
+
+    /// Returns whether so many towers did not answer in time that they may hold most of a file.
+    pub(crate) fn may_hide(&self) -> bool {
+        self.silent() > self.answered / 2
     }
 
     pub(crate) fn answered(&self) -> u32 {

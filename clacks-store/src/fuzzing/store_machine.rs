@@ -22,7 +22,8 @@ use crate::geometry::SHARD;
 use crate::keys::Secret;
 use crate::merkle::Path;
 use crate::protocol::{Body, Datagram, Tags};
-use crate::store::{Rate, Store, StoreConfig, enable_store};
+use crate::rate::Rate;
+use crate::store::{Store, StoreConfig, enable_store};
 
 const HOUR: u32 = 498_000;
 const UNIX: u64 = HOUR as u64 * 3_600 + 1_800;

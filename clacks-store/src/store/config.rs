@@ -7,6 +7,7 @@ use clacks_proto::{Config, Datagrams, DefaultVerdict, Screening};
 
 use crate::chunk::CHUNK;
 use crate::protocol::MAX_LEN;
+use crate::rate::Rate;
 
 /// How a store behaves. Fields that are left out have their defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,8 +59,8 @@ pub struct StoreConfig {
     /// keep theirs until it is gone: each new one would be another chance for a spy. Default: 10
     /// minutes (Dandelion++).
     pub epoch: Duration,
-    /// One of so many chunks that arrive at the end of a stem is queued there and does not rest. So
-    /// towers without a store get chunks, too. 0: none. Default: 10.
+    /// One of so many chunks that are published here does not rest, and goes to any peer. So towers
+    /// without a store get chunks, too. 0: none. Default: 10.
     pub unheld: u32,
     /// The most requests of others that wait for their answers. One peer may have a quarter, and so
     /// may all guests of one address group. Default: 4 096 (guess).
@@ -101,23 +102,6 @@ impl Default for StoreConfig {
     }
 }
 
-/// A number of events at once, and then each second.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    /// How many at once.
-    pub burst: u32,
-    /// How many each second.
-    pub per_second: u32,
-}
-
-impl Rate {
-    pub(super) fn times(self, factor: u32) -> Self {
-        let Self { burst, per_second } = self;
-        let (burst, per_second) = (burst.saturating_mul(factor), per_second.saturating_mul(factor));
-        Self { burst, per_second }
-    }
-}
-
 /// The most datagrams and chunks that wait on one link.
 pub(super) const MAX_WAITING_ITEMS: usize = 256;
 
@@ -135,7 +119,7 @@ impl StoreConfig {
     /// | link of `max_links` | 512, and 96 for each of 256 datagrams that wait |
     /// | byte of `max_waiting` | 1 |
     /// | request of `max_relayed` | 256 |
-    /// | peer of `max_peers` | 64 |
+    /// | peer of `max_peers` | 128 |
     #[must_use]
     pub fn max_memory(&self, tower: &Config) -> usize {
         let chunks = tower.max_held_messages().min(tower.max_held_bytes() / CHUNK);
@@ -145,7 +129,7 @@ impl StoreConfig {
             tower.max_links.saturating_mul(512 + 96 * MAX_WAITING_ITEMS),
             self.max_waiting,
             self.max_relayed.saturating_mul(256),
-            tower.max_peers.saturating_mul(64),
+            tower.max_peers.saturating_mul(128),
         ];
         parts.into_iter().fold(0, usize::saturating_add)
     }

@@ -6,11 +6,13 @@ use core::hash::{Hash, Hasher};
 use core::time::Duration;
 
 use clacks_proto::{Address, Instant, Seed, Tower};
+use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use siphasher::sip::SipHasher24;
 
 use crate::address_group::AddressGroup;
+use crate::deck::Deck;
 use crate::protocol::MAX_LEN;
 
 /// The stream of random words of a store. Those of its tower have small numbers.
@@ -48,6 +50,10 @@ pub(super) struct Draw {
     stores: Vec<(AddressGroup, Address)>,
     /// The number of their groups.
     groups: usize,
+    /// The stores whose turn it is to get a chunk.
+    deck: Deck,
+    /// The chunks until the next one that stays here, and those after it until the round ends.
+    own: [u32; 2],
     /// When the list of stores must be made again.
     stale_at: Instant,
 }
@@ -61,7 +67,8 @@ impl Draw {
         let epoch_ends = Instant::from_nanos(words.next_u64() % nanos);
         let (stems, stores) = (BTreeMap::new(), Vec::new());
         let stale_at = Instant::ORIGIN;
-        Self { words, key, epoch, epoch_ends, stems, stores, groups: 0, stale_at }
+        let (deck, own) = (Deck::default(), [0; 2]);
+        Self { words, key, epoch, epoch_ends, stems, stores, groups: 0, deck, own, stale_at }
     }
 
     /// Returns a random number.
@@ -80,10 +87,22 @@ impl Draw {
         self.groups
     }
 
-    /// Returns the number of other towers with stores.
-    pub(super) fn stores(&mut self, tower: &Tower, now: Instant) -> u32 {
+    /// Returns whether it is the turn of this tower to get a chunk. It has one turn for each of the
+    /// other towers with stores.
+    pub(super) fn is_own_turn(&mut self, tower: &Tower, now: Instant) -> bool {
         self.refresh(tower, now);
-        u32::try_from(self.stores.len()).unwrap_or(u32::MAX)
+        if self.own == [0; 2] {
+            let others = u32::try_from(self.stores.len()).unwrap_or(u32::MAX - 1);
+            let before = self.words.random_range(0..=others);
+            self.own = [before + 1, others - before];
+        }
+        let [before, after] = &mut self.own;
+        if *before == 0 {
+            *after -= 1;
+            return false;
+        }
+        *before -= 1;
+        *before == 0
     }
 
     /// Returns the next tower for requests from an edge. It is the same one during an epoch, unless
@@ -126,7 +145,7 @@ impl Draw {
         Some(next)
     }
 
-    /// Draws a tower with a store for which `test` holds: first its address group, then the tower.
+    /// Draws the tower with a store that gets the next chunk, among those for which `test` holds.
     pub(super) fn store(
         &mut self,
         tower: &Tower,
@@ -135,28 +154,7 @@ impl Draw {
     ) -> Option<Address> {
         self.refresh(tower, now);
         let suits = |address: &Address| is_store(tower, address) && test(address);
-        let of = |group: AddressGroup| {
-            let from = self.stores.partition_point(|(other, _)| *other < group);
-            self.stores[from..].iter().take_while(move |(other, _)| *other == group)
-        };
-        // Most suit, so a few draws suffice. Otherwise all are looked at.
-        for _ in 0..4 {
-            let place = below(&mut self.words, self.groups)?;
-            let group = nth_group(&self.stores, place)?;
-            let towers = of(group);
-            let place = below(&mut self.words, towers.clone().count())?;
-            if let Some((_, address)) = towers.clone().nth(place)
-                && suits(address)
-            {
-                return Some(address.clone());
-            }
-        }
-        let suitable: Vec<_> = self.stores.iter().filter(|(_, it)| suits(it)).cloned().collect();
-        let groups = count_groups(&suitable);
-        let group = nth_group(&suitable, below(&mut self.words, groups)?)?;
-        let towers: Vec<_> = suitable.iter().filter(|(other, _)| *other == group).collect();
-        let place = below(&mut self.words, towers.len())?;
-        towers.get(place).map(|(_, address)| address.clone())
+        self.deck.draw(&self.stores, suits, &mut self.words)
     }
 
     fn begin_epoch(&mut self, now: Instant) {
@@ -193,14 +191,4 @@ fn is_store(tower: &Tower, address: &Address) -> bool {
 
 fn count_groups(sorted: &[(AddressGroup, Address)]) -> usize {
     sorted.chunk_by(|one, other| one.0 == other.0).count()
-}
-
-fn nth_group(sorted: &[(AddressGroup, Address)], place: usize) -> Option<AddressGroup> {
-    sorted.chunk_by(|one, other| one.0 == other.0).nth(place)?.first().map(|(group, _)| *group)
-}
-
-/// Returns a number below `bound`, or `None` if that is 0. The bias is less than 2^-32.
-fn below(words: &mut ChaCha8Rng, bound: usize) -> Option<usize> {
-    let word = words.next_u64().checked_rem(u64::try_from(bound).ok()?)?;
-    usize::try_from(word).ok()
 }

@@ -5,11 +5,11 @@ use alloc::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use clacks_proto::{Instant, LinkId};
 
-use super::bucket::Bucket;
-use super::config::{MAX_WAITING_ITEMS, Rate};
+use super::config::MAX_WAITING_ITEMS;
 use crate::address_group::AddressGroup;
 use crate::chunk::Tag;
 use crate::protocol::MAX_LEN;
+use crate::rate::{Bucket, Rate};
 
 /// A datagram that waits. Long answers of this store are made when they are sent.
 #[derive(Clone, Debug)]

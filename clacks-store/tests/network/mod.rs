@@ -275,6 +275,8 @@ pub(crate) struct Network {
     ends: BTreeMap<(usize, LinkId), (usize, LinkId)>,
     /// The nodes that were killed.
     pub(crate) dead: BTreeSet<usize>,
+    /// The nodes that do nothing for a while, and then go on.
+    stopped: BTreeSet<usize>,
     pub(crate) notices: Vec<(usize, Notice)>,
     /// Takes pieces from the messages that a node receives.
     pub(crate) listener: Option<(usize, Listener)>,
@@ -284,12 +286,12 @@ pub(crate) struct Network {
 
 impl Network {
     pub(crate) fn new() -> Self {
-        let (ends, dead) = (BTreeMap::new(), BTreeSet::new());
         Self {
             nodes: Vec::new(),
             now: Instant::ORIGIN,
-            ends,
-            dead,
+            ends: BTreeMap::new(),
+            dead: BTreeSet::new(),
+            stopped: BTreeSet::new(),
             notices: Vec::new(),
             listener: None,
             heard: Vec::new(),
@@ -410,13 +412,41 @@ impl Network {
         self.settle();
     }
 
+    /// Lets a node do nothing until it goes on. Bytes to it wait, and so do those from it.
+    pub(crate) fn stop(&mut self, number: usize) {
+        self.stopped.insert(number);
+    }
+
+    pub(crate) fn go_on(&mut self, number: usize) {
+        self.stopped.remove(&number);
+    }
+
+    /// Lets stores hand on what they hold, and end.
+    pub(crate) fn leave(&mut self, numbers: core::ops::Range<usize>) {
+        let now = self.now;
+        for number in numbers.clone() {
+            self.nodes[number].tower_mut().shutdown(now);
+        }
+        let end = now + Duration::from_secs(60);
+        while numbers.clone().any(|number| self.store(number).stats().held > 0) {
+            assert!(self.step(end), "the stores do not end");
+        }
+        // They say goodbye.
+        self.advance(Duration::from_secs(5));
+        numbers.for_each(|number| self.kill(number));
+    }
+
+    fn is_running(&self, number: usize) -> bool {
+        !self.dead.contains(&number) && !self.stopped.contains(&number)
+    }
+
     /// Executes actions and passes bytes until nothing is left to do.
     pub(crate) fn settle(&mut self) {
         let mut is_busy = true;
         while is_busy {
             is_busy = false;
             for node in 0..self.nodes.len() {
-                while !self.dead.contains(&node)
+                while self.is_running(node)
                     && let Some(action) = self.nodes[node].poll_action(self.now)
                 {
                     is_busy = true;
@@ -425,6 +455,9 @@ impl Network {
             }
             let ends: Vec<_> = self.ends.iter().map(|(from, to)| (*from, *to)).collect();
             for ((from, link), (to, other)) in ends {
+                if !self.is_running(from) || !self.is_running(to) {
+                    continue;
+                }
                 let mut bytes = Vec::new();
                 while self.nodes[from].transmit(link, &mut bytes) > 0 {}
                 // A driver passes what one read returns.
@@ -484,16 +517,16 @@ impl Network {
     fn step(&mut self, end: Instant) -> bool {
         self.settle();
         self.notices.clear();
-        let (nodes, dead) = (&mut self.nodes, &self.dead);
-        let alive = nodes.iter_mut().enumerate().filter(|(number, _)| !dead.contains(number));
-        let next = alive.filter_map(|(_, node)| Some(node.next_wakeup()?.at)).min();
+        let running: Vec<_> =
+            (0..self.nodes.len()).filter(|number| self.is_running(*number)).collect();
+        let next = running.iter().filter_map(|number| Some(self.nodes[*number].next_wakeup()?.at));
+        let next = next.min();
         let Some(at) = next.filter(|at| *at <= end) else { return false };
         self.now = self.now.max(at);
         let now = self.now;
-        for (number, node) in self.nodes.iter_mut().enumerate() {
-            if !self.dead.contains(&number)
-                && node.next_wakeup().is_some_and(|wakeup| wakeup.at <= now)
-            {
+        for number in running {
+            let node = &mut self.nodes[number];
+            if node.next_wakeup().is_some_and(|wakeup| wakeup.at <= now) {
                 node.handle(Event::TimerFired, now);
             }
         }

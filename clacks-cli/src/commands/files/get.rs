@@ -84,9 +84,7 @@ fn collect(
                 return Err(Failure::failed("Some pieces are missing: run the command again."));
             }
             Step::Event(JobEvent::Failed(error)) => {
-                let file = link.file();
-                report.clear();
-                return Err(report::failure(error, &access, file.until, file.geometry));
+                return Err(report.failure(error, &access, link.file()));
             }
             Step::Event(JobEvent::ClockDiffers { minutes }) => {
                 report.clear();

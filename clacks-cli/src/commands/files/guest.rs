@@ -148,14 +148,16 @@ fn run<M: StateMachine + Send + 'static>(
     let cannot = |error: &dyn std::fmt::Display| {
         Failure::failed(format_args!("The guest of the network cannot start: {error}."))
     };
-    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let client =
-        Client::new(machine, config, seed, unix.as_secs()).map_err(|error| cannot(&error))?;
+    let client = Client::new(machine, config, seed, unix_now()).map_err(|error| cannot(&error))?;
     // The driver needs a listener. No tower learns its address.
     let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| cannot(&error))?;
     let (handle, driver) = Driver::new(client, listener).map_err(|error| cannot(&error))?;
     smol::spawn(driver.run()).detach();
     Ok(Box::new(handle))
+}
+
+fn unix_now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// A client with or without TLS. The methods return `None` after the end of the driver.
@@ -186,7 +188,12 @@ impl<M: StateMachine + Send + 'static> ClientHandle for Handle<Client<M>> {
         match waited {
             Ok(Some(())) => self.with(|client, _| client.poll_event()),
             Ok(None) => None,
-            Err(_) => Some(None),
+            Err(_) => {
+                // A keeper runs for days, and the clock of its driver stops while the machine
+                // sleeps.
+                self.with(|client, now| client.set_clock(unix_now(), now))?;
+                Some(None)
+            }
         }
     }
 

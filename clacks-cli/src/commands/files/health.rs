@@ -27,9 +27,7 @@ pub(crate) fn run(args: &HealthArgs) -> Result<(), Failure> {
         match step {
             Step::Event(JobEvent::Checked(health)) => break health,
             Step::Event(JobEvent::Failed(error)) => {
-                report.clear();
-                let file = link.file();
-                return Err(report::failure(error, &access, file.until, file.geometry));
+                return Err(report.failure(error, &access, link.file()));
             }
             Step::Event(JobEvent::ClockDiffers { minutes }) => {
                 report.clear();

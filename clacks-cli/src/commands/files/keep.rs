@@ -47,15 +47,11 @@ pub(super) fn stay(
                 write(report, repaired(&repair));
             }
             Step::Event(JobEvent::Trouble(error)) => {
-                report.clear();
-                let file = link.file();
-                let failure = report::failure(error, access, file.until, file.geometry);
+                let failure = report.failure(error, access, link.file());
                 report.trouble(failure.sentence().unwrap_or_default())?;
             }
             Step::Event(JobEvent::Failed(error)) => {
-                report.clear();
-                let file = link.file();
-                return Err(report::failure(error, access, file.until, file.geometry));
+                return Err(report.failure(error, access, link.file()));
             }
             Step::Event(JobEvent::ClockDiffers { minutes }) => {
                 report.clear();

@@ -73,9 +73,7 @@ fn put(
                 return report.put(&done, forecast.as_ref(), link, verify);
             }
             Step::Event(JobEvent::Failed(error)) => {
-                report.clear();
-                let file = link.file();
-                return Err(report::failure(error, access, file.until, file.geometry));
+                return Err(report.failure(error, access, link.file()));
             }
             Step::Event(JobEvent::ClockDiffers { minutes }) => {
                 report.clear();

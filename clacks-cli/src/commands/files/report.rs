@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use clacks_proto::Address;
 use clacks_store::{
-    Forecast, Geometry, Health, HealthState, JobError, ListeningForecast, Phase, Progress,
-    PutReport, ReadLink, Refusal, Repair,
+    FileId, Forecast, Health, HealthState, JobError, ListeningForecast, Phase, Progress, PutReport,
+    ReadLink, Refusal, Repair,
 };
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
@@ -139,6 +139,12 @@ impl Report {
         bar.set_position(now.pieces.into());
         bar.set_message(progress_text(now));
         Ok(())
+    }
+
+    /// Returns the failure of a job, and removes the bar.
+    pub(super) fn failure(&mut self, error: JobError, access: &Access, file: FileId) -> Failure {
+        self.clear();
+        failure(error, access, file)
     }
 
     /// Removes the bar.
@@ -433,7 +439,7 @@ fn forecast_event(forecast: &Forecast) -> Value {
 }
 
 /// Returns the failure of a job.
-pub(super) fn failure(error: JobError, access: &Access, until: u32, geometry: Geometry) -> Failure {
+fn failure(error: JobError, access: &Access, file: FileId) -> Failure {
     match error {
         JobError::Unreachable => access.unreachable(),
         JobError::NoStore => access.no_store(),
@@ -459,14 +465,14 @@ pub(super) fn failure(error: JobError, access: &Access, until: u32, geometry: Ge
             "The file changed while it was put: wait for its end, and put it again.",
         ),
         JobError::Gone { seen, needed, visited, known, agreed } => {
-            let groups = match geometry.groups() {
+            let groups = match file.geometry.groups() {
                 1 => "",
                 _ => " of a group",
             };
             let found = format!(
                 "{seen} of {needed} needed pieces{groups} were found, at {visited} of {known} towers"
             );
-            let until = until_text(until);
+            let until = until_text(file.until);
             let agrees = if agreed > 0 { ", and another tower agrees" } else { "" };
             Failure::Gone(format!("The file is gone: {found}{agrees}. It was put until {until}."))
         }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use clacks_sim::report::{Figure, Report};
-use clacks_sim::{Scenario, TargetResult};
+use clacks_sim::{JobCount, Scenario, TargetResult};
 use serde_json::{Value, json};
 
 use super::trace::TraceSize;
@@ -106,6 +106,10 @@ pub(super) fn write(report: &Report<'_>, trace: Option<&TraceSize>) -> io::Resul
             writeln!(out, "  {violation}")?;
         }
     }
+    if !outcome.jobs.is_empty() {
+        writeln!(out, "\n  {STRONG}jobs{STRONG:#}")?;
+        write_jobs(&mut out, outcome.jobs.iter())?;
+    }
     if !outcome.targets.is_empty() {
         let row = |result: &TargetResult| TargetRow {
             name: result.target.name.clone(),
@@ -129,6 +133,18 @@ pub(super) fn write(report: &Report<'_>, trace: Option<&TraceSize>) -> io::Resul
     let (seed, hash) = (outcome.scenario.seed, outcome.hash);
     writeln!(out, "seed {seed}  trace{so_far} {STRONG}{hash}{STRONG:#}")?;
     out.flush()
+}
+
+/// Writes what has become of the jobs of clients.
+pub(super) fn write_jobs<'a>(
+    out: &mut impl Write,
+    jobs: impl Iterator<Item = &'a JobCount>,
+) -> io::Result<()> {
+    for JobCount { kind, is_done, result, count, .. } in jobs {
+        let style = if *is_done { GOOD } else { BAD };
+        writeln!(out, "  {:>6} {}: {style}{result}{style:#}", grouped(*count), kind.as_str())?;
+    }
+    Ok(())
 }
 
 /// A row of the table of targets.

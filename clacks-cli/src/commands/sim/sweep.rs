@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clacks_sim::scenario::Target;
-use clacks_sim::{Interval, Options, Scenario, Simulation, TargetResult};
+use clacks_sim::{Interval, JobCount, Options, Scenario, Simulation, TargetResult};
 use serde_json::{Value, json};
 
 use super::run::{self, STRETCH, stops};
@@ -28,6 +28,7 @@ struct RunResult {
     /// The first violation.
     why: Option<String>,
     targets: Vec<TargetResult>,
+    jobs: Vec<JobCount>,
 }
 
 pub(super) fn run(args: &SimArgs, chosen: &Chosen<'_>, seeds: Range<u64>) -> Result<(), Failure> {
@@ -107,6 +108,7 @@ fn one(
         passed: outcome.passed(),
         why: outcome.violations.first().map(ToString::to_string),
         targets: outcome.targets,
+        jobs: outcome.jobs,
     })
 }
 
@@ -217,6 +219,8 @@ impl<'a> Narrator<'a> {
             writeln!(out, "  {}", why.unwrap_or_default())?;
             out.write_unbroken(format_args!("  repeat with: {replay}"))?;
         }
+        let jobs = result.map_or(&[][..], |result| &result.jobs);
+        summary::write_jobs(&mut out, jobs.iter().filter(|jobs| !jobs.is_done))?;
         Ok(())
     }
 

@@ -280,6 +280,10 @@ impl Observer {
         is_closing: bool,
         step: &mut Step,
     ) -> Option<CloseReason> {
+        let end = match frame {
+            Frame::Message(frame) => Some(self.end_of(frame.lifetime, now)),
+            _ => None,
+        };
         let link = find(&mut self.links, id);
         step.frames += 1;
         let (transfer, content, friends, retry_of) = match frame {
@@ -338,8 +342,11 @@ impl Observer {
         {
             self.told.expect_offer(message);
         }
-        step.entering.extend(content.clone());
-        step.named.extend(friends.iter().cloned());
+        if !self.config.is_guest {
+            step.entering.extend(content.clone());
+            step.ends.extend(content.clone().zip(end));
+            step.named.extend(friends.iter().cloned());
+        }
         // An address that was not learned at the hello is tried again.
         let peer = self.view.peer_of(id).or(link.claimed.as_ref());
         let is_from_ignored = self.view.is_ignored(peer);
@@ -442,7 +449,8 @@ impl Observer {
                     (VERSION, config.window, &*config.network)
                 );
                 assert_eq!(*max_message as usize, config.max_message);
-                assert_eq!(hello.address.as_ref(), Some(self.tower.address()));
+                let address = Some(self.tower.address()).filter(|_| !config.is_guest);
+                assert_eq!(hello.address.as_ref(), address);
                 let incarnation = self.incarnation.get_or_insert(hello.incarnation);
                 assert_eq!(*incarnation, hello.incarnation);
             }
@@ -453,6 +461,9 @@ impl Observer {
             Frame::Message(frame) => {
                 let content = (frame.nonce, Message::copied(frame.kind, frame.body));
                 self.check_friend(id, frame.friend.as_ref(), has_begun);
+                if !has_begun {
+                    self.check_lifetime(id, &content, frame.lifetime);
+                }
                 let (number, first) = (frame.transfer, frame.retry_of);
                 self.check_transfer(id, number, Some(content), first, has_begun);
             }

@@ -33,6 +33,8 @@ pub(super) struct Copied {
 impl Observer {
     pub(super) fn check_messages(&mut self, step: &mut Step, old: &View, new: &View) {
         self.note_shared_nonces(step, old);
+        self.check_ends(step, old, new);
+        self.check_holds(step, old, new);
         let appeared = self.check_appeared(step, old, new);
         if let Input::Link(link) = step.input {
             self.judge_arrivals(step, link, &appeared, old, new);
@@ -104,7 +106,9 @@ impl Observer {
             let (transfer, is_retry) = (arrival.transfer, arrival.is_retry);
             let name = arrival.name;
             let fate = match arrival.content.clone() {
-                _ if arrival.is_from_ignored || !step.was_running => Fate::NotTaken,
+                _ if arrival.is_from_ignored || !step.was_running || self.config.is_guest => {
+                    Fate::NotTaken
+                }
                 // A guest is not learned.
                 None if self.links[link].hello.is_some_and(|hello| hello.is_guest) => {
                     Fate::NotTaken
@@ -232,7 +236,7 @@ impl Observer {
 
     /// A message that is gone without a confirmation has expired.
     fn check_expired(&mut self, held: &HeldMessage, content: &Content) {
-        assert!(held.expires_at.is_some_and(|at| at <= self.now), "{held:?} is lost");
+        assert!(self.may_end(held), "{held:?} is lost");
         self.copied.retain(|copied| copied.content != *content);
         self.expired += 1;
         self.told.expect_end(held.id, held.message.len());
@@ -309,8 +313,7 @@ impl Observer {
                 (None, Some(_)) if is_closing && step.input == Input::Timer => {
                     // The default verdict may have come before the end of the link, and the end of
                     // the message after it.
-                    let is_over = held.expires_at.is_some_and(|at| at <= self.now);
-                    if is_over && self.tower.stats().expired > self.expired {
+                    if self.may_end(held) && self.tower.stats().expired > self.expired {
                         self.expired += 1;
                         self.told.expect_end(id, held.message.len());
                     }
@@ -318,8 +321,7 @@ impl Observer {
                 }
                 (None, Some(Verdict::Accept { .. })) => {
                     if new.copies(&content).next().is_none() {
-                        let is_over = held.expires_at.is_some_and(|at| at <= self.now);
-                        assert!(is_over, "an accepted message is lost");
+                        assert!(self.may_end(held), "an accepted message is lost");
                         self.expired += 1;
                         self.told.expect_end(id, held.message.len());
                     }
@@ -426,6 +428,6 @@ impl Observer {
     }
 }
 
-fn held_bytes(view: &View) -> usize {
+pub(super) fn held_bytes(view: &View) -> usize {
     view.held.values().map(|held| held.message.len()).sum()
 }

@@ -6,6 +6,8 @@
 //! freely, such as which peer gets a message.
 
 mod frames;
+mod holds;
+mod lifetimes;
 mod messages;
 mod notices;
 mod peers;
@@ -18,9 +20,10 @@ use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 
 use crate::{
-    Action, Address, CloseMode, CloseReason, Config, EnqueueError, Event, HeldMessage, Instant,
-    IoCause, LinkId, LinkInfo, Message, MessageId, MessageState, Nonce, OfferId, Peer, Screening,
-    ShutdownProgress, StateMachine, Status, Tower, Verdict, WakeupReason,
+    Action, Address, CloseMode, CloseReason, Config, EnqueueError, EnqueueOptions, Event,
+    HeldMessage, Instant, IoCause, Lifetime, LinkId, LinkInfo, Message, MessageId, MessageState,
+    Nonce, OfferId, Peer, Screening, ShutdownProgress, StateMachine, Status, Tower, Verdict,
+    WakeupReason,
 };
 use frames::{Sent, Taken};
 use messages::{Copied, Offer};
@@ -100,6 +103,11 @@ fn offer(held: &HeldMessage) -> Option<OfferId> {
     }
 }
 
+/// Returns when the lifetime of a message is over.
+fn end(held: &HeldMessage) -> Instant {
+    held.expires_at.unwrap_or(Instant::FAR_FUTURE)
+}
+
 /// What one input is about.
 #[derive(Default, PartialEq, Eq)]
 enum Input {
@@ -133,6 +141,14 @@ struct Step {
     input: Input,
     /// Messages that may enter.
     entering: Vec<Content>,
+    /// When the lifetimes of messages from a peer are over.
+    ends: Vec<(Content, Instant)>,
+    /// When the lifetime of a message of the application is over: the earliest and the latest time.
+    drawn_ends: Option<[Instant; 2]>,
+    /// For how long a message of the application rests.
+    hold: Duration,
+    /// The length of a message of the application that was enqueued.
+    len: Option<usize>,
     /// A message that enters with a new name.
     replacement: Option<Message>,
     confirmed: Vec<Confirmation>,
@@ -185,6 +201,8 @@ pub(super) struct Observer {
     /// Names that several messages had at one time. Copies of such messages need not coalesce.
     shared_nonces: BTreeSet<Nonce>,
     offers: BTreeMap<MessageId, Offer>,
+    /// Messages at rest, and when their holds end.
+    holds: BTreeMap<MessageId, Instant>,
     copied: Vec<Copied>,
     /// Transfers that may have been taken.
     maybe_taken: BTreeSet<frames::Name>,
@@ -202,6 +220,8 @@ pub(super) struct Observer {
     delivered: u64,
     /// How many messages left because their time was over.
     expired: u64,
+    /// How many copies were taken for held messages before the current input.
+    coalesced: u64,
     /// How many messages stayed when a peer confirmed them: at least, and at most.
     kept: [u64; 2],
     is_running: bool,
@@ -228,6 +248,7 @@ impl Observer {
             contents: BTreeMap::new(),
             shared_nonces: BTreeSet::new(),
             offers: BTreeMap::new(),
+            holds: BTreeMap::new(),
             copied: Vec::new(),
             maybe_taken: BTreeSet::new(),
             taken: Vec::new(),
@@ -238,6 +259,7 @@ impl Observer {
             departed: 0,
             delivered: 0,
             expired: 0,
+            coalesced: 0,
             kept: [0; 2],
             is_running: true,
             is_drained: true,
@@ -303,7 +325,7 @@ impl Observer {
         self.apply(now, step, |tower, _| tower.handle(event, now));
     }
 
-    pub(super) fn enqueue(&mut self, message: Message, now: Instant) {
+    pub(super) fn enqueue(&mut self, message: Message, options: EnqueueOptions, now: Instant) {
         let (len, copy) = (message.len(), message.clone());
         let usage = self.tower.queue_usage();
         let share = |whole: usize| whole * usize::from(self.config.local_share) / 100;
@@ -312,8 +334,15 @@ impl Observer {
         let (max, max_bytes) = (self.config.max_message, share(self.config.max_queue_bytes));
         let unpolled = self.told.most_unpolled_bytes();
         let is_running = self.is_running;
-        let result = self.apply(now, Step::default(), |tower, step| {
-            let result = tower.enqueue(message, now);
+        let at = self.now.max(now);
+        let ends = match options.lifetime {
+            Some(lifetime) => [self.end_of(Lifetime::new(lifetime), at); 2],
+            None => self.drawn_ends(at),
+        };
+        let step = Step { drawn_ends: Some(ends), hold: options.hold, ..Step::default() };
+        let result = self.apply(now, step, |tower, step| {
+            let result = tower.enqueue_with(message, options, now);
+            step.len = result.is_ok().then_some(len);
             step.entering.extend(result.as_ref().ok().map(|nonce| (*nonce, copy.clone())));
             result
         });
@@ -396,7 +425,8 @@ impl Observer {
 
     pub(super) fn decide(&mut self, offer: OfferId, verdict: &Verdict, now: Instant) {
         let was_open = self.offers.contains_key(&offer.0);
-        let step = Step::of(Input::Decide(offer.0, verdict.clone()));
+        let mut step = Step::of(Input::Decide(offer.0, verdict.clone()));
+        step.drawn_ends = Some(self.drawn_ends(self.now.max(now)));
         let result = self.apply(now, step, |tower, step| {
             let result = tower.decide(offer, verdict.clone(), now);
             match (verdict, &result) {
@@ -432,7 +462,11 @@ impl Observer {
         self.is_running = self.tower.shutdown_progress() == ShutdownProgress::Running;
         let new = View::of(&self.tower);
         let old = mem::take(&mut self.view);
-        let is_same = old.held == new.held && old.peers == new.peers && old.links == new.links;
+        // At an unlimited rate, each input drops the messages at the head whose time is over.
+        let is_over = |held: &HeldMessage| !new.held.contains_key(&held.id) && self.may_end(held);
+        let stays = old.held.values().filter(|held| !is_over(held));
+        let is_same =
+            stays.eq(new.held.values()) && old.peers == new.peers && old.links == new.links;
         assert!(is_same || !step.is_stale, "an event of a link that has ended changes something");
         self.check_links(&mut step, &old, &new);
         self.check_peers(&step, &old, &new);
@@ -535,7 +569,9 @@ impl Observer {
                     |link: &&mut Link| link.id != *id && new.peer_of(link.id) == info.peer.as_ref();
                 self.links.iter_mut().filter(is_other).for_each(|link| link.is_overruled = true);
             }
-            let is_greeted = find(&mut self.links, *id).hello.is_some();
+            let hello = find(&mut self.links, *id).hello;
+            let (is_greeted, is_guest) = (hello.is_some(), hello.is_some_and(|it| it.is_guest));
+            assert!(!is_guest || info.peer.is_none(), "{info:?} of a guest");
             assert!(info.is_closing || info.is_open == is_greeted, "{info:?}");
         }
         for id in old.links.keys() {
@@ -621,6 +657,7 @@ impl Observer {
                 assert!(!is_late(link.used, 2 * times.idle), "{info:?} is idle");
             }
         }
+        self.check_holds_overdue(now);
         let waiting = self.view.held.values().filter(|it| it.state == MessageState::Waiting);
         let mut deadlines = waiting.filter_map(|held| held.expires_at);
         let is_overdue = deadlines.any(|at| is_late(at, Duration::from_secs(1)));

@@ -20,7 +20,7 @@ struct Known {
     id: PeerId,
     number: usize,
     status: Status,
-    busy: u32,
+    busy: u16,
     is_full: bool,
     is_resting: bool,
     has_link: bool,
@@ -110,7 +110,7 @@ proptest! {
                     known.status = status;
                 }
                 (4, Some(known)) => {
-                    known.busy = u32::try_from(number).unwrap() / 2;
+                    known.busy = u16::try_from(number).unwrap() / 2;
                     peers.update(known.id, |peer| peer.busy_links = known.busy);
                 }
                 (5, Some(known)) => {
@@ -163,7 +163,7 @@ proptest! {
                 let known = model.iter().find(|known| known.pin == Some(number));
                 prop_assert_eq!(peers.find_pin(&pin(number)), known.map(|known| known.id));
             }
-            prop_assert_eq!(peers.by_pin.len(), model.iter().filter(|known| known.pin.is_some()).count());
+            prop_assert_eq!(peers.pins.as_ref().map_or(0, |pins| pins.by_key.len()), model.iter().filter(|known| known.pin.is_some()).count());
             let all = peers.eligible(usize::MAX);
             let counts = [all.new, all.alive, all.lost, all.dead];
             for (status, count) in STATUSES.into_iter().zip(counts) {

@@ -23,6 +23,11 @@ impl Shares {
         Self { peers: Vec::new(), unproved: 0, least_cost }
     }
 
+    /// Frees the memory of an empty queue.
+    pub(super) fn free_memory(&mut self) {
+        self.peers = Vec::new();
+    }
+
     /// Returns what a body of `len` bytes costs.
     #[inline]
     pub(super) fn cost(&self, len: usize) -> usize {
