@@ -13,9 +13,11 @@ use crate::value_parser;
 /// Adds the exit codes to the examples of a command.
 macro_rules! examples {
     ($($line:literal)*) => {
-        concat!("Examples:\n", $("  ", $line, "\n",)* "\n\
-Exit codes: 0 if it was done, 1 if it failed, 2 if the command line makes no sense, 3 if the file\n\
-is gone, 4 if the network can't do it now. docs/files.md explains them.")
+        concat!(
+            "Examples:\n", $("  ", $line, "\n",)*
+            "\nExit codes: 0 if it was done, 1 if it failed, 2 if the command line makes no sense, \
+             3 if the file is gone, 4 if the network can't do it now. docs/files.md explains them."
+        )
     };
 }
 
@@ -105,7 +107,8 @@ pub(crate) struct VerifyArgs {
     "clacks put photo.jpg"
     "clacks put photo.jpg --for 6h --keep"
     "tar c holiday | clacks put - --name holiday.tar"
-    "clacks put photo.jpg --tower tower.example:8001 --json | jq -r 'select(.read).read'"
+    "clacks put photo.jpg --tower tower.example:8001"
+    "clacks put photo.jpg --json | jq -r 'select(.read).read'"
 ))]
 pub(crate) struct PutArgs {
     /// The file, or `-` to read it from standard input
@@ -178,9 +181,9 @@ pub(crate) struct GetArgs {
     pub(crate) patient: bool,
     /// Ask no tower. Take the pieces from the messages that the tower of this machine receives
     ///
-    /// No other tower learns that this machine reads the file. It takes minutes in a network of
-    /// some towers, hours in one of a hundred, and too long in a larger one. The tower must run:
-    /// start it with `clacks tower`.
+    /// No other tower learns that this machine reads the file. It takes about an hour in a network
+    /// of ten towers, and half a day in one of a hundred. The tower must run: start it with
+    /// `clacks tower`.
     #[arg(long, conflicts_with_all = ["direct", "verify", "network", "roots", "state", "clear"])]
     pub(crate) listen: bool,
     /// The control socket of the tower for --listen. Needed only if several towers run here
@@ -196,7 +199,7 @@ pub(crate) struct GetArgs {
 #[derive(Clone, Debug, Args)]
 #[command(after_help = examples!(
     "clacks health clacks1..."
-    "clacks health - --json < keeper.txt | jq -r .state"
+    "clacks health - --json < keeper.txt | jq -r 'select(.state).state'"
 ))]
 pub(crate) struct HealthArgs {
     #[command(flatten)]

@@ -196,17 +196,14 @@ fn status_of(client: &mut Client) -> Result<TowerStatus, Failure> {
 }
 
 /// Returns how long a message stays at the tower: the messages held, divided by those received each
-/// second. Chunks rest at a tower with a store.
+/// second. At a tower with a store, pieces rest at least for the hold. `None` if nothing is known.
 fn stay(status: &TowerStatus) -> Option<Duration> {
-    let rate = status.rates.received_per_s;
-    if rate <= 0.0 {
-        return None;
-    }
     #[allow(clippy::cast_precision_loss, reason = "a time has few digits")]
-    let seconds = status.queue.messages.max(1) as f64 / rate;
-    let stay = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
-    let hold = status.store.map_or(Duration::ZERO, |_| StoreConfig::default().hold);
-    Some(stay.max(hold))
+    let seconds = status.queue.messages.max(1) as f64 / status.rates.received_per_s;
+    let measured = (status.rates.received_per_s > 0.0)
+        .then(|| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX));
+    let hold = status.store.map(|_| StoreConfig::default().hold);
+    measured.max(hold)
 }
 
 /// A message, or why there will be no more.
@@ -257,6 +254,7 @@ mod tests {
         assert_eq!(stay(&status(30, 2.0, false)), Some(Duration::from_secs(15)));
         assert_eq!(stay(&status(30, 2.0, true)), Some(Duration::from_secs(600)));
         assert_eq!(stay(&status(3_000, 2.0, true)), Some(Duration::from_secs(1_500)));
-        assert_eq!(stay(&status(30, 0.0, true)), None);
+        assert_eq!(stay(&status(30, 0.0, true)), Some(Duration::from_secs(600)));
+        assert_eq!(stay(&status(30, 0.0, false)), None);
     }
 }

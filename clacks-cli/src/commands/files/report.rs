@@ -17,7 +17,7 @@ use super::link::{end_of, rough, taken, until_text};
 use super::output::Part;
 use crate::error::Failure;
 use crate::output::text::{BAD, GOOD, QUIET, STRONG, WARN, grouped};
-use crate::output::{json, progress, rfc3339, wrap};
+use crate::output::{clock, json, progress, rfc3339, wrap};
 
 /// The time between two JSON lines with the progress.
 const JSON_INTERVAL: Duration = Duration::from_millis(500);
@@ -487,16 +487,11 @@ fn failure(error: JobError, access: &Access, file: FileId) -> Failure {
 
 /// Returns the sentence about a clock, if the clocks of towers are ahead by so many minutes.
 fn clock_sentence(minutes: i32) -> String {
-    let time = rough(Duration::from_secs(u64::from(minutes.unsigned_abs()) * 60));
-    // The minutes of two clocks have no seconds.
-    let time = time.strip_suffix(" 0 s").unwrap_or(&time);
-    let (word, effect) = match minutes {
-        0.. => ("slow", "end too early"),
-        _ => ("fast", "may be refused"),
-    };
+    let effect = if minutes > 0 { "end too early" } else { "may be refused" };
     format!(
-        "The clock of this machine is {time} {word}, as most towers say: set it. Until then, files \
-         that are put here {effect}."
+        "The clock of this machine is {}, as most towers say: set it. Until then, files that are \
+         put here {effect}.",
+        clock::text(minutes)
     )
 }
 
@@ -553,10 +548,9 @@ mod tests {
 
     #[test]
     fn the_sentence_about_a_clock_has_the_difference_and_what_to_do() {
-        let slow = "The clock of this machine is 9 min slow, as most towers say: set it.";
-        assert!(clock_sentence(9).starts_with(slow), "{}", clock_sentence(9));
-        let fast = "The clock of this machine is 1 h 30 min fast, as most towers say: set it.";
-        assert!(clock_sentence(-90).starts_with(fast), "{}", clock_sentence(-90));
-        assert!(clock_sentence(i32::MIN).contains("1491308 days fast"));
+        let slow = "The clock of this machine is 9 min slow, as most towers say: set it. Until \
+                    then, files that are put here end too early.";
+        assert_eq!(clock_sentence(9), slow);
+        assert!(clock_sentence(-90).contains("1 h 30 min fast"), "{}", clock_sentence(-90));
     }
 }
