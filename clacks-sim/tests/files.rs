@@ -8,8 +8,8 @@ use std::time::Duration;
 use clacks_proto::Instant;
 use clacks_sim::metrics::Metric;
 use clacks_sim::scenario::{
-    AddressLayout, ContactVerb, Fault, JobFailure, JobKind, Lists, Measure, Role, RoleKind, Shape,
-    Target, Towers,
+    AddressLayout, ContactVerb, Fault, Guess, JobFailure, JobKind, Lists, Measure, Role, RoleKind,
+    Shape, Target, Towers,
 };
 use clacks_sim::{Outcome, Scenario};
 use common::{run, seconds};
@@ -113,4 +113,45 @@ fn hops_that_collude_forge_inventories_of_each_other_and_of_others() {
     // The only honest tower is one of twelve that list pieces.
     assert_eq!(readable(Lists::Forged), (1.0, Some(0.0)));
     assert_eq!(readable(Lists::Nothing), (0.0, None));
+}
+
+#[test]
+fn a_run_says_why_a_file_was_not_got() {
+    let outcome = run(&scenario().fault(Fault::crash(seconds(110), Towers::Range(0, 4))));
+    let [put, get] = &outcome.jobs[..] else { panic!("{:?}", outcome.jobs) };
+    assert!((put.kind, put.is_done, put.count) == (JobKind::Put, true, 1), "{put:?}");
+    assert!((get.kind, get.is_done, get.count) == (JobKind::Get, false, 1), "{get:?}");
+    assert!(get.result.contains("no tower answers"), "{get:?}");
+}
+
+/// Returns the shares of putters and readers that four spies among twenty towers name.
+fn named(change: impl Fn(&mut clacks_sim::scenario::Files)) -> [f64; 2] {
+    let named = |job| {
+        let by = Guess::Hops;
+        Target::new(format!("{job:?} named"), Measure::Named { job, by }).at_most(1.0)
+    };
+    let mut scenario = scenario().files(|files| {
+        files.count = 10;
+        files.over = seconds(60);
+        change(files);
+    });
+    scenario.towers = 20;
+    scenario.roles = vec![Role::new(RoleKind::Spy {}, Towers::Count(4))];
+    scenario.targets.extend([JobKind::Put, JobKind::Get].map(named));
+    let outcome = run(&scenario);
+    assert_eq!(shares(&outcome), [1.0, 1.0]);
+    [2, 3].map(|target| outcome.targets[target].measured.unwrap())
+}
+
+#[test]
+fn spies_name_clients_that_ask_directly() {
+    assert_eq!(named(|files| files.direct = true), [1.0, 1.0]);
+}
+
+#[test]
+fn spies_name_few_clients_that_ask_through_other_towers() {
+    for own in [false, true] {
+        let [put, get] = named(|files| files.own = own);
+        assert!(put <= 0.5 && get <= 0.5, "{own}: {put} {get}");
+    }
 }

@@ -994,7 +994,8 @@ fn a_listener_collects_a_file_without_a_request() {
     let rate = (received(&mut network) - first) as f64 / 300.0;
     let held = network.store(7).tower().peek().count() as f64;
     let interval = Duration::from_secs_f64(7.0 * held / rate);
-    assert!(interval > settings.hold * 7, "{interval:?}");
+    // A piece rests and then waits for its turn. What is held at one moment varies.
+    assert!(interval > settings.hold * 6, "{interval:?}");
 
     listen(&mut network, 7, &file, Vec::new());
     let start = network.now;

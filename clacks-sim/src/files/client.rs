@@ -88,6 +88,17 @@ impl ClientNode {
         self.client.start(job, now);
     }
 
+    /// Notes how many towers were visited so far. The job may be over with the next bytes.
+    fn note_visits(&mut self) {
+        if self.files.is_reader(self.number) {
+            let progress = self.client.progress();
+            if progress.known > 0 {
+                let visited = (progress.visited, progress.known);
+                self.files.change_job(self.number, |record| record.visited = visited);
+            }
+        }
+    }
+
     fn on_event(&mut self, event: JobEvent) {
         let files = Arc::clone(&self.files);
         let file = &files.files[files.job(self.number).file];
@@ -99,13 +110,6 @@ impl ClientNode {
                 }
             }
             JobEvent::Piece { piece, group_root } => {
-                let progress = self.client.progress();
-                // The job is over when its last pieces are polled.
-                if progress.known > 0 {
-                    self.files.change_job(self.number, |record| {
-                        record.visited = (progress.visited, progress.known);
-                    });
-                }
                 if let Some((group, _)) = file.geometry().locate(piece.index()) {
                     let pieces = self.pieces.entry(group).or_default();
                     pieces.0 = group_root;
@@ -180,6 +184,9 @@ impl StateMachine for ClientNode {
 
     fn handle(&mut self, event: Event<'_>, now: Instant) {
         self.now = self.now.max(now);
+        if matches!(event, Event::BytesArrived { .. }) {
+            self.note_visits();
+        }
         self.client.handle(event, now);
     }
 

@@ -261,6 +261,10 @@ impl Files {
         self.lock()[client].clone()
     }
 
+    fn is_reader(&self, client: usize) -> bool {
+        client >= self.section.count as usize
+    }
+
     fn change_job(&self, client: usize, change: impl FnOnce(&mut JobRecord)) {
         change(&mut self.lock()[client]);
     }

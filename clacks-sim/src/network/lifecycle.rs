@@ -145,7 +145,7 @@ impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
         let plan = Arc::clone(&self.plan);
         let role = plan.roles.of(tower);
         let has_store = role.is_none_or(|role| role.kind.has_store());
-        if let Some(files) = plan.files.as_ref().filter(|files| has_store || files.is_spy(tower)) {
+        if let Some(files) = plan.files.as_ref().filter(|_| has_store) {
             return self.new_file_node(&plan, files, tower, life);
         }
         let config = role.map_or(&plan.config, |role| &role.config);

@@ -137,8 +137,7 @@ impl Scenario {
         let Some(section) = &self.files else { return Ok(None) };
         let role = |tower: &TowerId| roles.of(*tower).map(|role| &role.kind);
         let is_spy = |tower: &TowerId| matches!(role(tower), Some(RoleKind::Spy {}));
-        let is_store =
-            |tower: &TowerId| role(tower).is_none_or(RoleKind::has_store) || is_spy(tower);
+        let is_store = |tower: &TowerId| role(tower).is_none_or(RoleKind::has_store);
         let stores: Vec<_> = (0..self.towers).map(TowerId).filter(is_store).collect();
         let spies = stores.iter().copied().filter(is_spy).collect();
         if stores.is_empty() {

@@ -239,7 +239,7 @@ impl RoleKind {
 
     /// Returns whether the towers have stores, in a scenario with `[files]`.
     pub(crate) fn has_store(&self) -> bool {
-        matches!(self, Self::Hop { .. })
+        matches!(self, Self::Hop { .. } | Self::Spy {})
     }
 
     /// Returns whether the towers give the pieces that they hold to readers.
@@ -464,7 +464,7 @@ impl Scenario {
         if role.kind.screens() {
             enable_screening(&mut config);
         }
-        if role.kind.has_store() {
+        if role.kind.has_store() && self.files.is_some() {
             enable_store(&mut config);
         }
         if let RoleKind::Colluder { .. } = role.kind {

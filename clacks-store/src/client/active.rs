@@ -1,6 +1,6 @@
 //! A job that runs: what all kinds of jobs do in the same way.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -24,6 +24,8 @@ use crate::estimate::{AliveShare, Basis, NetworkEstimate, WINDOW, safe_share, sh
 use crate::link::KeepLink;
 use crate::protocol::{Body, Datagram, MAX_HOPS, MAX_TAGS, Outcome, Tags};
 
+/// The first hops whose stems are remembered.
+const MAX_STEMS: usize = 64;
 /// The visits before a forecast.
 pub(crate) const FORECAST_VISITS: u32 = 16;
 /// The most towers to which pieces are published directly (guess: a quarter of the links of a
@@ -47,9 +49,11 @@ pub(super) struct Active {
     pub(super) kind: Kind,
     pub(super) phase: Phase,
     pub(super) link: KeepLink,
-    /// Drawn once for a job: a hop that saw several lengths could tell the origin from a relay. It
-    /// falls while the stem breaks.
-    hops: u8,
+    /// The hops of the stem behind each first hop. They are drawn once for a job: a hop that saw
+    /// several lengths on one link could tell the origin from a relay. They are drawn for each first
+    /// hop: if all stems of a job were long, hostile hops would be in most of them. They fall while
+    /// the stem breaks.
+    stems: BTreeMap<ContactId, u8>,
     /// The first hop of what is published, and of surveys unless another one is verified.
     pub(super) hop: ContactId,
     /// How many of the configured first hops were given up.
@@ -96,13 +100,11 @@ impl Active {
         proved.into_iter().for_each(|index| _ = collector.set_proved(index));
         let hop = env.requests.contact(&first);
         env.requests.forgive(hop);
-        // The least hops, and one more with each coin that shows heads.
-        let coins = u8::try_from(env.rng.next_u32().trailing_zeros()).unwrap_or(MAX_HOPS);
         let mut active = Self {
             kind,
             phase: Phase::Estimating,
             link,
-            hops: coins.saturating_add(least_hops(env)).min(MAX_HOPS),
+            stems: BTreeMap::new(),
             hop,
             given_up: 0,
             used: BTreeSet::from([first]),
@@ -350,8 +352,13 @@ impl Active {
         let route = env.config.route;
         if survey.knows_no_tower() {
             env.requests.shrink(tower, &[self.hop, survey.hop], env.now);
+            if self.stems.len() > MAX_STEMS {
+                let kept = [self.hop, survey.hop];
+                self.stems.retain(|hop, _| kept.contains(hop));
+            }
         }
-        let hop = Way { route, contact: survey.hop, hops: self.hops, target: None };
+        let hops = hops_of(&mut self.stems, survey.hop, env);
+        let hop = Way { route, contact: survey.hop, hops, target: None };
         if let Some(cursor) = survey.wanted_peers() {
             let body = Body::Peers { cursor };
             match env.requests.send(tower, hop, Ask::Peers, &body, &mut env.rng, env.now) {
@@ -493,7 +500,8 @@ impl Active {
             else {
                 break;
             };
-            let way = Way { route, contact, hops: self.hops, target: None };
+            let hops = hops_of(&mut self.stems, contact, env);
+            let way = Way { route, contact, hops, target: None };
             let ask = Ask::Publish { group, place, contact };
             match env.requests.send(tower, way, ask, &Body::Publish(&chunk), &mut env.rng, env.now)
             {
@@ -662,10 +670,12 @@ impl Active {
                 // An own tower asks by itself only if there is no other one.
                 let is_alone = self.survey.as_ref().is_some_and(Survey::is_alone);
                 let least = if is_alone { 1 } else { least_hops(env) };
-                if failure == Failure::Lost && self.hops > least {
+                let hop = self.survey.as_ref().map_or(self.hop, |survey| survey.hop);
+                let hops = self.stems.get_mut(&hop).filter(|hops| **hops > least);
+                if let Some(hops) = hops.filter(|_| failure == Failure::Lost) {
                     // The network is too small for a stem of this length. Hops see this of each
                     // other as of the origin.
-                    self.hops -= 1;
+                    *hops -= 1;
                 } else {
                     self.peer_tries += 1;
                 }
@@ -797,6 +807,18 @@ impl Active {
             _ => None,
         }
     }
+}
+
+/// Returns the hops of the stem behind a first hop: the least, and one more with each coin that shows
+/// heads.
+fn hops_of(stems: &mut BTreeMap<ContactId, u8>, first: ContactId, env: &mut Env) -> u8 {
+    if env.config.route == Route::Direct {
+        return 1;
+    }
+    *stems.entry(first).or_insert_with(|| {
+        let coins = u8::try_from(env.rng.next_u32().trailing_zeros()).unwrap_or(MAX_HOPS);
+        coins.saturating_add(least_hops(env)).min(MAX_HOPS)
+    })
 }
 
 /// Returns the hops of the shortest stem.

@@ -27,7 +27,8 @@ pub enum Job {
     /// pieces. If three stores or more answer, each group must also be readable without the tower
     /// that lists the most of its pieces: the tower that took the pieces can drop them and list
     /// them. What is missing or only at that one tower is published again, through the hop that
-    /// misses it.
+    /// misses it. Then there may be another such tower, so one more is left out each time, up to a
+    /// third of the stores.
     Put(KeepLink),
     /// Collects proved pieces until each group can be restored.
     ///

@@ -572,6 +572,11 @@ impl Survey {
         self.answered
     }
 
+    /// Returns the number of towers that answered or may still answer.
+    pub(crate) fn reachable(&self) -> u32 {
+        self.known().saturating_sub(self.failed)
+    }
+
     pub(crate) fn known(&self) -> u32 {
         u32::try_from(self.towers.len()).unwrap_or(u32::MAX)
     }
