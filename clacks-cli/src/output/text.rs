@@ -134,8 +134,9 @@ impl Text {
                 let again = if *again { ", again" } else { "" };
                 self.line(NEWS, "received", format_args!("{message} from {from}{again}"));
             }
+            // `clacks send`, or a guest that puts a file.
             Notice::MessageQueued { origin: Origin::Local, .. } => {
-                self.line(NEWS, "queued", "your message");
+                self.line(NEWS, "queued", "a message of a client");
             }
             Notice::MessageQueued { origin: Origin::Returned, .. } => self.line(
                 WARN,
