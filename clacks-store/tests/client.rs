@@ -863,6 +863,30 @@ fn a_first_hop_that_ends_while_pieces_are_taken_is_replaced() {
 }
 
 #[test]
+fn a_job_without_progress_ends() {
+    let mut network = Network::of_stores(1);
+    let relay = network.add_fake(Conduct::TooFast, &[0]);
+    let file = File::new(1, 1, HOUR + 24);
+    let putter = network.add_client(stem(&[relay]));
+    network.start(putter, Job::Put(file.link.clone()));
+    let before = network.now;
+    assert_eq!(network.run(putter, &file).error(), JobError::Stalled);
+    let passed = network.now.duration_since(before).as_secs();
+    assert!((600..660).contains(&passed), "{passed} s");
+    // An application may take its time.
+    let putter = network.add_client(direct(0));
+    network.start(putter, Job::Put(file.link.clone()));
+    assert!(matches!(network.event(putter), JobEvent::Forecast(_)));
+    network.advance(Duration::from_secs(700));
+    let now = network.now;
+    network.client(putter).proceed(now);
+    assert!(matches!(network.event(putter), JobEvent::NeedGroup(0)));
+    network.advance(Duration::from_secs(700));
+    assert!(!network.client(putter).has_event());
+    assert_eq!(network.client(putter).progress().phase, Phase::Publishing);
+}
+
+#[test]
 fn a_cancelled_job_ends_at_once() {
     let mut network = Network::of_stores(2);
     let file = File::new(9, 1, HOUR + 24);

@@ -239,15 +239,23 @@ impl PartFile {
                 .file()
                 .read_exact_at(&mut bytes[..], HEADER as u64 + u64::from(record) * RECORD as u64)
                 .map_err(ContentError::Read)?;
-            // The disk may have changed it.
-            if self.prove_record(&bytes).is_none_or(|(proved, _)| proved != index) {
-                return Err(ContentError::Read(io::ErrorKind::InvalidData.into()));
-            }
             shards.push((place, bytes));
         }
-        let shards = shards.iter().map(|(place, bytes)| (*place, &bytes[4..4 + SHARD]));
-        let group = Group::restore(self.geometry, number, &state.root, shards)
-            .map_err(ContentError::Restore)?;
+        let parts = shards.iter().map(|(place, bytes)| (*place, &bytes[4..4 + SHARD]));
+        // This proves the shards as well: their hashes are part of the root.
+        let restored = Group::restore(self.geometry, number, &state.root, parts);
+        let group = restored.map_err(|error| {
+            let is_proved = |(place, bytes): &(u32, Box<[u8; RECORD]>)| {
+                let index = self.geometry.index(number, *place);
+                self.prove_record(bytes).is_some_and(|(proved, _)| proved == index)
+            };
+            // The disk may have changed one.
+            if shards.iter().all(is_proved) {
+                ContentError::Restore(error)
+            } else {
+                ContentError::Read(io::ErrorKind::InvalidData.into())
+            }
+        })?;
         let data = self.geometry.data();
         let plain = group.shards().iter().zip(number * data..(number + 1) * data);
         Ok(plain
