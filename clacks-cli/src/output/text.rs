@@ -134,9 +134,9 @@ impl Text {
                 let again = if *again { ", again" } else { "" };
                 self.line(NEWS, "received", format_args!("{message} from {from}{again}"));
             }
-            // `clacks send`, or a guest that puts a file.
+            // It may be a piece of a file from a guest.
             Notice::MessageQueued { origin: Origin::Local, .. } => {
-                self.line(NEWS, "queued", "a message of a client");
+                self.line(NEWS, "queued", "a message");
             }
             Notice::MessageQueued { origin: Origin::Returned, .. } => self.line(
                 WARN,
