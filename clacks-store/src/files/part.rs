@@ -417,16 +417,16 @@ impl Content<'_> {
     }
 
     /// Writes the content. `on_group` is called with the number of groups that have been written,
-    /// and the number of all groups.
+    /// and the number of all groups. Its error ends the writing.
     ///
     /// # Errors
     ///
     /// If the log can't be read, the output can't be written, or a group was damaged when it was
-    /// put.
+    /// put. The error of `on_group` is returned as [`ContentError::Write`].
     pub fn write_to(
         mut self,
         output: &mut impl Write,
-        mut on_group: impl FnMut(u32, u32),
+        mut on_group: impl FnMut(u32, u32) -> io::Result<()>,
     ) -> Result<(), ContentError> {
         let groups = self.part.geometry.groups();
         let (mut skip, mut left) = (self.skip, self.header.len);
@@ -443,7 +443,7 @@ impl Content<'_> {
                 output.write_all(bytes).map_err(ContentError::Write)?;
                 left -= bytes.len() as u64;
             }
-            on_group(number + 1, groups);
+            on_group(number + 1, groups).map_err(ContentError::Write)?;
         }
         output.flush().map_err(ContentError::Write)
     }
