@@ -40,6 +40,12 @@ impl<const N: usize> IndexLists<N> {
         (first != END).then_some(first)
     }
 
+    /// Starts to load the entry of an index into the cache.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn prefetch(&self, index: u32) {
+        prefetch_index::prefetch_index(&self.nodes, index as usize);
+    }
+
     /// Frees the memory if all lists are empty.
     pub(crate) fn free_memory(&mut self) {
         if self.ends.iter().all(|ends| ends.first == END) {

@@ -1,53 +1,59 @@
 //! The numbers, nonces and bodies of the messages of a run.
 
+use std::hash::{BuildHasherDefault, Hasher};
+
 use clacks_proto::{Message, Nonce};
-use hashbrown::HashTable;
+use hashbrown::HashMap;
 
 use crate::observation::MessageId;
 
-/// The nonces of all messages of a run, and the number of each nonce.
-///
-/// A nonce is random, so its lower bits are the hash. The order of the table does not matter,
-/// because no code iterates over the table.
+/// The number of the message with each nonce of a run. No code iterates over the map.
 #[derive(Debug, Default)]
 pub(crate) struct MessageNumbers {
-    /// The numbers, hashed by nonce.
-    numbers: HashTable<u32>,
-    /// The nonce of each message. The index is the number of the message.
-    nonces: Vec<Nonce>,
+    numbers: HashMap<Nonce, MessageId, BuildHasherDefault<NonceHasher>>,
+}
+
+/// Takes the lower bits of a nonce as its hash. A nonce is random.
+#[derive(Debug, Default)]
+struct NonceHasher(u64);
+
+impl Hasher for NonceHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        debug_assert!(bytes.is_empty(), "a nonce is one number");
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "half of the bits are enough")]
+    fn write_u128(&mut self, nonce: u128) {
+        self.0 = nonce as u64;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 impl MessageNumbers {
     /// Returns the number of messages so far.
     pub(crate) fn len(&self) -> usize {
-        self.nonces.len()
+        self.numbers.len()
     }
 
     /// Returns the number of the next message.
     pub(crate) fn next(&self) -> MessageId {
-        MessageId(u32::try_from(self.nonces.len()).unwrap_or(u32::MAX))
+        MessageId(u32::try_from(self.numbers.len()).unwrap_or(u32::MAX))
     }
 
     /// Adds the nonce of the next message, and returns the number of the message.
     pub(crate) fn add(&mut self, nonce: Nonce) -> MessageId {
         let number = self.next();
-        self.nonces.push(nonce);
-        let nonces = &self.nonces;
-        self.numbers
-            .insert_unique(hash_of(nonce), number.0, |number| hash_of(nonces[*number as usize]));
+        self.numbers.insert(nonce, number);
         number
     }
 
     /// Returns the number of the message with a nonce, or `None` for an unknown nonce.
     pub(crate) fn number_of(&self, nonce: Nonce) -> Option<MessageId> {
-        let has_nonce = |number: &u32| self.nonces.get(*number as usize) == Some(&nonce);
-        self.numbers.find(hash_of(nonce), has_nonce).map(|number| MessageId(*number))
+        self.numbers.get(&nonce).copied()
     }
-}
-
-#[allow(clippy::cast_possible_truncation, reason = "half of the bits are enough")]
-fn hash_of(nonce: Nonce) -> u64 {
-    nonce.0 as u64
 }
 
 /// Returns a message whose body is its number, followed by bytes that are derived from the number.

@@ -38,7 +38,7 @@ mod inventory;
 mod outgoing;
 mod relay;
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
@@ -53,6 +53,7 @@ use clacks_proto::{
 use crate::address_group::AddressGroup;
 use crate::chunk::{CHUNK, Chunk, Tag};
 use crate::clock::Clock;
+use crate::clock_samples::ClockSamples;
 use crate::protocol::{
     Body, Datagram, MAX_HOPS, MAX_LEN, MAX_TAGS, MAX_TOWERS, Outcome, Page, Tags,
 };
@@ -114,6 +115,8 @@ pub struct Store<M> {
     relays: Relays,
     draw: Draw,
     dials: Bucket,
+    /// The Unix minutes of peers and of this tower when they answered, by peer.
+    clocks: BTreeMap<Address, (u32, u32)>,
     /// The links that were dialled for others, the oldest first.
     dialled: VecDeque<LinkId>,
     /// Requests of others that wait for a dial, the oldest first.
@@ -150,6 +153,7 @@ impl<M: StateMachine> Store<M> {
             outgoing: Outgoing::default(),
             relays: Relays::default(),
             dials: Bucket::default(),
+            clocks: BTreeMap::new(),
             dialled: VecDeque::new(),
             postponed: VecDeque::new(),
             retry_at: Instant::ORIGIN,
@@ -190,6 +194,10 @@ impl<M: StateMachine> Store<M> {
 
     fn unix_now(&self) -> u64 {
         self.clock.unix(self.now)
+    }
+
+    fn unix_minute(&self) -> u32 {
+        u32::try_from(self.unix_now() / 60).unwrap_or(u32::MAX)
     }
 
     /// Returns whether the hour of a chunk is not over, and not too far ahead.
@@ -508,7 +516,7 @@ impl<M: StateMachine> Store<M> {
         }
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let (held, room) = (count(self.inventory.len()), count(self.room()));
-        let minute = u32::try_from(self.unix_now() / 60).unwrap_or(u32::MAX);
+        let minute = self.unix_minute();
         let body = Body::Inventory { has_more, minute, held, room, entries: page.entries() };
         Datagram { number, body }.encode()
     }
@@ -804,8 +812,10 @@ impl<M: StateMachine> Store<M> {
         bytes: &Bytes,
     ) -> Result<(), NotAwaited> {
         let (relayed, progress) = self.relays.on_answer(link, number, answer)?;
-        if *answer == Body::Lost {
-            self.stats.lost += 1;
+        match answer {
+            Body::Lost => self.stats.lost += 1,
+            Body::Inventory { minute, .. } => self.note_clock(link, *minute),
+            _ => {}
         }
         let passed = Waiting::Bytes(renumbered(bytes, relayed.number));
         let is_passed = self.try_push(relayed.asker, passed);
@@ -817,6 +827,27 @@ impl<M: StateMachine> Store<M> {
             self.lost(relayed.asker, relayed.number);
         }
         Ok(())
+    }
+
+    /// Notes the clock of a peer. One peer has one clock, whatever it answers.
+    fn note_clock(&mut self, link: LinkId, theirs: u32) {
+        let peer = self.inner.tower().link(link).and_then(|link| link.peer);
+        let Some(peer) = peer else { return };
+        if self.clocks.len() == MAX_CLOCKS && !self.clocks.contains_key(&peer) {
+            self.clocks.pop_first();
+        }
+        let own = self.unix_minute();
+        self.clocks.insert(peer, (theirs, own));
+    }
+
+    /// Returns by how many minutes the clocks of most peers are ahead of that of this tower, or
+    /// behind it if negative. `None` if most of them differ by at most 5 minutes, or if fewer than
+    /// three peers have answered requests that this tower passed on.
+    #[must_use]
+    pub fn clock_difference(&self) -> Option<i32> {
+        let mut samples = ClockSamples::default();
+        self.clocks.values().for_each(|(theirs, own)| samples.push(*theirs, *own));
+        samples.difference()
     }
 
     /// Notes that a link awaits one answer less.
@@ -952,6 +983,9 @@ impl<M: StateMachine> Store<M> {
         assert_eq!(waiting, 0);
     }
 }
+
+/// The most peers whose clocks are kept (guess: many more than liars).
+const MAX_CLOCKS: usize = 64;
 
 /// The most links that are looked at for one that is idle.
 const MAX_LOOKS: usize = 8;

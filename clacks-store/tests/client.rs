@@ -559,6 +559,8 @@ fn an_own_tower_passes_each_request_on_to_another_one() {
     let own = network.add_fake(Conduct::Relay, &[0, 1, 2]);
     network.fake(own).stem = Some(address(end));
     let mut config = stem(&[own]);
+    // The second tower passes requests on to any other tower.
+    config.verify = 0;
     for first_hop in [FirstHop::Own, FirstHop::Foreign] {
         config.first_hop = first_hop;
         for seed in 0..8 {
@@ -863,6 +865,30 @@ fn a_first_hop_that_ends_while_pieces_are_taken_is_replaced() {
 }
 
 #[test]
+fn a_job_without_progress_ends() {
+    let mut network = Network::of_stores(1);
+    let relay = network.add_fake(Conduct::TooFast, &[0]);
+    let file = File::new(1, 1, HOUR + 24);
+    let putter = network.add_client(stem(&[relay]));
+    network.start(putter, Job::Put(file.link.clone()));
+    let before = network.now;
+    assert_eq!(network.run(putter, &file).error(), JobError::Stalled);
+    let passed = network.now.duration_since(before).as_secs();
+    assert!((600..660).contains(&passed), "{passed} s");
+    // An application may take its time.
+    let putter = network.add_client(direct(0));
+    network.start(putter, Job::Put(file.link.clone()));
+    assert!(matches!(network.event(putter), JobEvent::Forecast(_)));
+    network.advance(Duration::from_secs(700));
+    let now = network.now;
+    network.client(putter).proceed(now);
+    assert!(matches!(network.event(putter), JobEvent::NeedGroup(0)));
+    network.advance(Duration::from_secs(700));
+    assert!(!network.client(putter).has_event());
+    assert_eq!(network.client(putter).progress().phase, Phase::Publishing);
+}
+
+#[test]
 fn a_cancelled_job_ends_at_once() {
     let mut network = Network::of_stores(2);
     let file = File::new(9, 1, HOUR + 24);
@@ -994,7 +1020,8 @@ fn a_listener_collects_a_file_without_a_request() {
     let rate = (received(&mut network) - first) as f64 / 300.0;
     let held = network.store(7).tower().peek().count() as f64;
     let interval = Duration::from_secs_f64(7.0 * held / rate);
-    assert!(interval > settings.hold * 7, "{interval:?}");
+    // A piece rests and then waits for its turn. What is held at one moment varies.
+    assert!(interval > settings.hold * 6, "{interval:?}");
 
     listen(&mut network, 7, &file, Vec::new());
     let start = network.now;

@@ -10,7 +10,7 @@ use clacks_proto::{Address, To};
 use clacks_store::protocol::{Body, Datagram, MAX_HOPS, Outcome, Tags};
 use clacks_store::{CHUNK, Chunk, Rate, StoreConfig, Tag};
 
-use stores::{HOUR, Network, address, chunk, config, settings, store};
+use stores::{HOUR, Network, UNIX, address, chunk, config, settings, store};
 
 const START: Tag = Tag::new([0; Tag::LEN]);
 
@@ -446,4 +446,26 @@ fn ten_mebibytes_pass_a_relay_whole() {
         }
     }
     assert_eq!(got, published.into_iter().collect());
+}
+
+#[test]
+fn a_tower_compares_its_clock_with_those_of_the_towers_that_answer() {
+    let difference = |wrong: usize, seconds: u64| {
+        let mut network = network_of(5);
+        let now = network.now;
+        let unix = UNIX + now.as_nanos() / 1_000_000_000;
+        network.stores[wrong].set_clock(unix + seconds, now);
+        let mut found = Vec::new();
+        for tower in 1..5 {
+            let list = Body::List { after: START };
+            let answers = relay(&mut network, 0, 1, Some(address(tower)), &list);
+            assert!(matches!(body(&answers[0]), Body::Inventory { .. }));
+            found.push(network.stores[0].clock_difference());
+        }
+        found
+    };
+    // Three towers must agree.
+    assert_eq!(difference(0, 20 * 60), [None, None, Some(-20), Some(-20)]);
+    assert_eq!(difference(0, 4 * 60), [None; 4]);
+    assert_eq!(difference(2, 20 * 60), [None; 4], "one tower is wrong");
 }

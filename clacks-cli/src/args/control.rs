@@ -11,15 +11,17 @@ use crate::output::counters;
 use crate::value_parser;
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 if it was done, 1 if it failed, 2 if the command line makes no sense, 3 if no tower
-runs or none of several is chosen.";
+    Exit codes: 0 if it was done, 1 if it failed, 2 if the command line makes no sense, 3 if no \
+    tower runs or none of several is chosen.";
 
 /// Adds the exit codes to the examples of a command.
 macro_rules! examples {
     ($($line:literal)*) => {
-        concat!("Examples:\n", $("  ", $line, "\n",)* "\n\
-Exit codes: 0 if it was done, 1 if it failed, 2 if the command line makes no sense, 3 if no tower\n\
-runs or none of several is chosen.")
+        concat!(
+            "Examples:\n", $("  ", $line, "\n",)*
+            "\nExit codes: 0 if it was done, 1 if it failed, 2 if the command line makes no sense, \
+             3 if no tower runs or none of several is chosen."
+        )
     };
 }
 

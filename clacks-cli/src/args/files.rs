@@ -1,5 +1,6 @@
 //! The options of the commands for files: `put`, `get`, `health`, `keep` and `link`.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,9 +14,11 @@ use crate::value_parser;
 /// Adds the exit codes to the examples of a command.
 macro_rules! examples {
     ($($line:literal)*) => {
-        concat!("Examples:\n", $("  ", $line, "\n",)* "\n\
-Exit codes: 0 if it was done, 1 if it failed, 2 if the command line makes no sense, 3 if the file\n\
-is gone, 4 if the network can't do it now. docs/files.md explains them.")
+        concat!(
+            "Examples:\n", $("  ", $line, "\n",)*
+            "\nExit codes: 0 if it was done, 1 if it failed, 2 if the command line makes no sense, \
+             3 if the file is gone, 4 if the network can't do it now. docs/files.md explains them."
+        )
     };
 }
 
@@ -24,8 +27,9 @@ is gone, 4 if the network can't do it now. docs/files.md explains them.")
 pub(crate) struct AccessArgs {
     /// The tower to ask. May be given several times
     ///
-    /// By default it is the tower that runs here, or else 127.0.0.1:8001. One of several is drawn
-    /// once and used for 30 days, because each new one would learn that this machine asks.
+    /// By default it is that of the variable CLACKS_TOWER, the tower that runs here, or else
+    /// 127.0.0.1:8001. One of several is drawn once and used for 30 days, because each new one
+    /// would learn that this machine asks.
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
     pub(crate) tower: Vec<Address>,
     /// Ask all towers directly, not through a chain of towers
@@ -105,7 +109,8 @@ pub(crate) struct VerifyArgs {
     "clacks put photo.jpg"
     "clacks put photo.jpg --for 6h --keep"
     "tar c holiday | clacks put - --name holiday.tar"
-    "clacks put photo.jpg --tower tower.example:8001 --json | jq -r 'select(.read).read'"
+    "clacks put photo.jpg --tower tower.example:8001"
+    "clacks put photo.jpg --json | jq -r 'select(.read).read'"
 ))]
 pub(crate) struct PutArgs {
     /// The file, or `-` to read it from standard input
@@ -113,7 +118,8 @@ pub(crate) struct PutArgs {
     pub(crate) file: PathBuf,
     /// For how long the file can be read, from 1h to 24h
     ///
-    /// Towers drop it after that. `clacks keep` extends the time.
+    /// Towers drop it up to 2 hours later. With more than 22h, the first pieces end up to 2 hours
+    /// before the time. `clacks keep` extends the time.
     #[arg(long = "for", value_name = "TIME", default_value = "24h")]
     #[arg(value_parser = value_parser::lifetime)]
     pub(crate) lifetime: Duration,
@@ -142,7 +148,7 @@ pub(crate) struct PutArgs {
 }
 
 /// The link of a file.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Args)]
 pub(crate) struct LinkArg {
     /// The link, or `-` to read it from standard input. Without a link, the command asks for one
     ///
@@ -150,6 +156,13 @@ pub(crate) struct LinkArg {
     /// runs, and stays in the history of the shell.
     #[arg(value_name = "LINK")]
     pub(crate) link: Option<String>,
+}
+
+impl fmt::Debug for LinkArg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The link is a secret.
+        f.debug_struct("LinkArg").finish_non_exhaustive()
+    }
 }
 
 /// The options of `get`.
@@ -178,9 +191,9 @@ pub(crate) struct GetArgs {
     pub(crate) patient: bool,
     /// Ask no tower. Take the pieces from the messages that the tower of this machine receives
     ///
-    /// No other tower learns that this machine reads the file. It takes minutes in a network of
-    /// some towers, hours in one of a hundred, and too long in a larger one. The tower must run:
-    /// start it with `clacks tower`.
+    /// No other tower learns that this machine reads the file. It takes about an hour in a network
+    /// of ten towers, and half a day in one of a hundred. The tower must run: start it with
+    /// `clacks tower`.
     #[arg(long, conflicts_with_all = ["direct", "verify", "network", "roots", "state", "clear"])]
     pub(crate) listen: bool,
     /// The control socket of the tower for --listen. Needed only if several towers run here
@@ -196,7 +209,7 @@ pub(crate) struct GetArgs {
 #[derive(Clone, Debug, Args)]
 #[command(after_help = examples!(
     "clacks health clacks1..."
-    "clacks health - --json < keeper.txt | jq -r .state"
+    "clacks health - --json < keeper.txt | jq -r 'select(.state).state'"
 ))]
 pub(crate) struct HealthArgs {
     #[command(flatten)]

@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use clacks_proto::driver::Handle;
 use clacks_proto::{StateMachine, Status};
 use clacks_store::Store;
 use smol::channel::{self, Receiver};
@@ -16,13 +17,14 @@ use crate::control::console::{self, Command};
 use crate::control::prompt::Prompt;
 use crate::control::screen::{Events, Screen};
 use crate::control::socket::{self, BoundSocket, ControlServer};
-use crate::control::{ControlledTower, MayHaveStore, Request, Subscription};
+use crate::control::{Check, ControlledTower, MayHaveStore, Request, Subscription};
 use crate::dashboard::{self, Dashboard};
 use crate::error::Failure;
 use crate::limits;
 use crate::network::expiry::{self, Expiry};
 use crate::network::membership;
 use crate::network::renewal::{Renew, Renewal, Renewed};
+use crate::output::clock;
 use crate::output::writer::LOG;
 use crate::output::{Entry, Output};
 use crate::runtime::RunningTower;
@@ -98,6 +100,7 @@ fn run_machine<M: MayHaveStore + Send + 'static>(
     let control = Arc::new(ControlledTower::new(tower.handle.clone(), notices, stops, path));
     let expiry = Arc::new(Mutex::new(expiry));
     control.add_check(expiry::check(expiry.clone()));
+    control.add_check(clock_check(tower.handle.clone()));
     control.add_check(screen.check());
     let numbering = start_numbering(control.clone()).map_err(|error| {
         Failure::failed(format_args!("The events cannot be read ({error}): start it again."))
@@ -180,6 +183,17 @@ fn bind_socket(
             Ok(None)
         }
     }
+}
+
+/// Returns the check whether the clock of this machine is that of other towers.
+fn clock_check<M: MayHaveStore + Send + 'static>(tower: Handle<M>) -> Check {
+    Box::new(move || {
+        let minutes = tower.with(|machine, _| machine.clock_difference()).flatten()?;
+        Some((
+            format!("the clock of this machine is {}, as most towers say", clock::text(minutes)),
+            "set the clock: the tower refuses pieces of files whose time it takes for over",
+        ))
+    })
 }
 
 /// Numbers the events on a thread of its own, so that none is missed while something else is slow.

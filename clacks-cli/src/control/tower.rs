@@ -488,6 +488,11 @@ pub(crate) trait MayHaveStore: StateMachine {
         None
     }
 
+    /// Returns by how many minutes the clocks of most peers are ahead, if they differ much.
+    fn clock_difference(&self) -> Option<i32> {
+        None
+    }
+
     /// Sets the Unix time of the store, if there is one.
     fn set_clock(&mut self, _unix: u64, _now: clacks_proto::Instant) {}
 }
@@ -498,6 +503,10 @@ impl MayHaveStore for SecureTower {}
 impl<M: StateMachine> MayHaveStore for Store<M> {
     fn store_stats(&self) -> Option<StoreStats> {
         Some(self.stats())
+    }
+
+    fn clock_difference(&self) -> Option<i32> {
+        Self::clock_difference(self)
     }
 
     fn set_clock(&mut self, unix: u64, now: clacks_proto::Instant) {

@@ -1,5 +1,6 @@
 //! What the command writes to standard output: text for people or JSON lines for programs.
 
+pub(crate) mod clock;
 pub(crate) mod counters;
 pub(crate) mod json;
 pub(crate) mod progress;

@@ -254,6 +254,8 @@ pub(crate) struct Session {
     pub(crate) inbox_cost: u32,
     /// The other side called and claims no address.
     pub(crate) is_guest: bool,
+    /// A message came in.
+    has_brought_messages: bool,
     /// The number of links that transfers of this link have named as that of their first sending
     /// and that were not remembered.
     pub(crate) retried_links: u8,
@@ -321,6 +323,7 @@ impl Link {
             datagram_max: 0,
             inbox_cost: 0,
             is_guest: false,
+            has_brought_messages: false,
             retried_links: 0,
             is_aborted: false,
             counts_as_busy: false,
@@ -471,7 +474,6 @@ impl Session {
     #[cfg(feature = "simulation")]
     pub(crate) fn prefetch(&self) {
         self.outgoing.prefetch();
-        self.incoming.prefetch();
     }
 
     pub(crate) fn state(&self) -> State {
@@ -653,6 +655,11 @@ impl Session {
     pub(crate) fn decide(&mut self, message: MessageId, outcome: Outcome, now: Instant) -> bool {
         self.touch(now);
         self.incoming.decide(message, outcome)
+    }
+
+    /// Returns whether a message came in on this link, and not only announces.
+    pub(crate) fn has_brought_messages(&self) -> bool {
+        self.has_brought_messages
     }
 
     /// Returns whether a transfer that came in on this link was taken.
@@ -862,7 +869,10 @@ impl Session {
         now: Instant,
     ) -> LinkEvent<'a> {
         match self.open_transfer(frame.transfer, frame.body.len(), local, now) {
-            Ok(()) => LinkEvent::Message(frame, sender),
+            Ok(()) => {
+                self.has_brought_messages = true;
+                LinkEvent::Message(frame, sender)
+            }
             Err(closed) => closed,
         }
     }

@@ -57,16 +57,13 @@ pub(crate) struct ReceiveWindow {
     /// Allocated when a message is put under screening.
     #[expect(clippy::box_collection, reason = "most links have none, which then takes 8 bytes")]
     pending: Option<Box<VecDeque<PendingAnswer>>>,
+    /// The answers before the last one. Mostly one answer waits, so this takes no memory.
     answers: VecDeque<Answer>,
+    last_answer: Option<Answer>,
     refused: RefusedTransfers,
 }
 
 impl ReceiveWindow {
-    #[cfg(feature = "simulation")]
-    pub(crate) fn prefetch(&self) {
-        prefetch_index::prefetch_index(self.answers.as_slices().0, 0);
-    }
-
     /// Returns the number of the next transfer.
     #[inline]
     pub(crate) fn next(&self) -> u64 {
@@ -184,7 +181,7 @@ impl ReceiveWindow {
     }
 
     pub(crate) fn has_answers(&self) -> bool {
-        !self.answers.is_empty()
+        self.last_answer.is_some()
     }
 
     /// Returns whether all transfers are answered.
@@ -196,7 +193,7 @@ impl ReceiveWindow {
     /// Takes the answer that is sent next.
     #[inline]
     pub(crate) fn pop_answer(&mut self) -> Option<Answer> {
-        let answer = self.answers.pop_front()?;
+        let answer = self.answers.pop_front().or_else(|| self.last_answer.take())?;
         self.open -= answer.count;
         self.open_bytes -= answer.bytes;
         Some(answer)
@@ -207,7 +204,7 @@ impl ReceiveWindow {
     fn push(&mut self, transfer: u64, bytes: usize, outcome: Outcome) {
         if outcome != Outcome::Taken {
             self.refused.insert(transfer);
-        } else if let Some(last) = self.answers.back_mut()
+        } else if let Some(last) = &mut self.last_answer
             && last.outcome == Outcome::Taken
         {
             last.transfer = transfer;
@@ -215,11 +212,8 @@ impl ReceiveWindow {
             last.bytes += bytes;
             return;
         }
-        if self.answers.capacity() == 0 {
-            // One answer mostly waits at a time. A `VecDeque` would make room for four.
-            self.answers.reserve_exact(1);
-        }
-        self.answers.push_back(Answer { transfer, outcome, count: 1, bytes });
+        let answer = Answer { transfer, outcome, count: 1, bytes };
+        self.answers.extend(self.last_answer.replace(answer));
     }
 }
 
@@ -237,8 +231,9 @@ impl ReceiveWindow {
     }
 
     pub(crate) fn assert_consistent(&self) {
-        let answered: u32 = self.answers.iter().map(|answer| answer.count).sum();
-        let bytes: usize = self.answers.iter().map(|answer| answer.bytes).sum();
+        let answers = || self.answers.iter().chain(&self.last_answer);
+        let answered: u32 = answers().map(|answer| answer.count).sum();
+        let bytes: usize = answers().map(|answer| answer.bytes).sum();
         let pending: usize = self.pending().map(|pending| pending.len).sum();
         assert!(answered as usize + self.pending().count() <= self.open as usize);
         assert!(bytes + pending <= self.open_bytes);

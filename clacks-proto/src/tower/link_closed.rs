@@ -205,12 +205,13 @@ impl Tower {
         if may_ask { self.link_for(peer) } else { None }
     }
 
-    /// Remembers what was taken on a link for as long as its other side may ask.
+    /// Remembers what was taken on a link for as long as its other side may ask. Announces are not
+    /// remembered: one that is taken twice does no harm.
     fn remember_taken(&mut self, link: &mut Session, reason: CloseReason) {
         let (last, refused) = link.take_taken();
         let has_no_doubt =
             matches!(reason, CloseReason::Goodbye(farewell) if leaves_no_doubt(farewell));
-        if has_no_doubt || last == 0 || !link.dialect().can_retry() {
+        if has_no_doubt || !link.has_brought_messages() || !link.dialect().can_retry() {
             return;
         }
         let (now, lifetime) = (self.now, lifetime(&self.local.config.timeouts));

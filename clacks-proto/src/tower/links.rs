@@ -149,6 +149,7 @@ impl Links {
     #[cfg(feature = "simulation")]
     pub(super) fn prefetch_slot(&self, id: LinkId) {
         self.table.prefetch(id.index);
+        self.by_use.prefetch(id.index);
     }
 
     /// Starts to load a link into the cache.

@@ -144,6 +144,13 @@ impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
             ends.resize(link.index() + 1, None);
         }
         ends[link.index()] = end;
+        while ends.last() == Some(&None) {
+            ends.pop();
+        }
+        if ends.is_empty() {
+            // Most towers of a large network have no connection at most times.
+            *ends = Vec::new();
+        }
     }
 
     /// Sends all that a tower has for a link.

@@ -1,6 +1,6 @@
 //! A job that runs: what all kinds of jobs do in the same way.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -24,11 +24,15 @@ use crate::estimate::{AliveShare, Basis, NetworkEstimate, WINDOW, safe_share, sh
 use crate::link::KeepLink;
 use crate::protocol::{Body, Datagram, MAX_HOPS, MAX_TAGS, Outcome, Tags};
 
+/// The first hops whose stems are remembered.
+const MAX_STEMS: usize = 64;
 /// The visits before a forecast.
 pub(crate) const FORECAST_VISITS: u32 = 16;
 /// The most towers to which pieces are published directly (guess: a quarter of the links of a
 /// tower).
 const MAX_TARGETS: usize = 64;
+/// The time without progress after which a job ends (guess: a person would have stopped it).
+const MAX_STALL: Duration = Duration::from_secs(600);
 /// How often addresses are asked for before a first hop is given up.
 const MAX_PEER_TRIES: u8 = 3;
 /// The time of a visit or an answer before one was measured (guess).
@@ -47,9 +51,11 @@ pub(super) struct Active {
     pub(super) kind: Kind,
     pub(super) phase: Phase,
     pub(super) link: KeepLink,
-    /// Drawn once for a job: a hop that saw several lengths could tell the origin from a relay. It
-    /// falls while the stem breaks.
-    hops: u8,
+    /// The hops of the stem behind each first hop. They are drawn once for a job: a hop that saw
+    /// several lengths on one link could tell the origin from a relay. They are drawn for each first
+    /// hop: if all stems of a job were long, hostile hops would be in most of them. They fall while
+    /// the stem breaks.
+    stems: BTreeMap<ContactId, u8>,
     /// The first hop of what is published, and of surveys unless another one is verified.
     pub(super) hop: ContactId,
     /// How many of the configured first hops were given up.
@@ -74,7 +80,21 @@ pub(super) struct Active {
     last_failure: Option<Failure>,
     /// The difference of clocks that the first survey with one has shown, and its first hop.
     clock: Option<(ContactId, i32)>,
+    /// The pieces proved and published.
+    moved: u64,
+    /// How far the job was when it last made progress, and when that was.
+    mark: Mark,
+    moved_at: Instant,
     is_over: bool,
+}
+
+/// How far a job is. It changes with each progress.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Mark {
+    phase: Phase,
+    pieces: u64,
+    /// The towers whose visits ended or answered.
+    visits: u32,
 }
 
 impl Active {
@@ -96,13 +116,11 @@ impl Active {
         proved.into_iter().for_each(|index| _ = collector.set_proved(index));
         let hop = env.requests.contact(&first);
         env.requests.forgive(hop);
-        // The least hops, and one more with each coin that shows heads.
-        let coins = u8::try_from(env.rng.next_u32().trailing_zeros()).unwrap_or(MAX_HOPS);
         let mut active = Self {
             kind,
             phase: Phase::Estimating,
             link,
-            hops: coins.saturating_add(least_hops(env)).min(MAX_HOPS),
+            stems: BTreeMap::new(),
             hop,
             given_up: 0,
             used: BTreeSet::from([first]),
@@ -118,6 +136,9 @@ impl Active {
             wake_at: None,
             last_failure: None,
             clock: None,
+            moved: 0,
+            mark: Mark::default(),
+            moved_at: env.now,
             is_over: false,
         };
         match active.kind {
@@ -135,7 +156,29 @@ impl Active {
     }
 
     pub(super) fn next_wakeup(&self) -> Option<Instant> {
-        self.wake_at
+        let stall = Some(self.moved_at + MAX_STALL).filter(|_| self.may_stall());
+        [self.wake_at, stall].into_iter().flatten().min()
+    }
+
+    /// Returns whether the job waits for towers, and not for its application or a time.
+    fn may_stall(&self) -> bool {
+        !matches!(self.phase, Phase::Idle | Phase::Agreeing | Phase::Waiting)
+    }
+
+    /// Ends a job that makes no progress although towers answer.
+    fn check_stall(&mut self, env: &mut Env) {
+        let visits = self.survey.as_ref().map_or(0, Survey::ended);
+        let mark = Mark { phase: self.phase, pieces: self.moved, visits };
+        let waits_for_group = self.publisher.as_ref().is_some_and(|it| it.needed().is_some());
+        let is_still = self.may_stall() && !waits_for_group && env.events.is_empty();
+        if mark != self.mark || !is_still {
+            (self.mark, self.moved_at) = (mark, env.now);
+        } else if self.moved_at + MAX_STALL <= env.now {
+            match self.kind {
+                Kind::Keep(_) => self.on_keep_trouble(env, JobError::Stalled),
+                _ => self.fail(env, JobError::Stalled),
+            }
+        }
     }
 
     /// Ends the job with its last event.
@@ -160,6 +203,9 @@ impl Active {
             survey.end_visits(env.now);
         }
         self.check_hop(env);
+        if !self.is_over {
+            self.check_stall(env);
+        }
         if !self.is_over {
             self.step(env);
         }
@@ -350,8 +396,13 @@ impl Active {
         let route = env.config.route;
         if survey.knows_no_tower() {
             env.requests.shrink(tower, &[self.hop, survey.hop], env.now);
+            if self.stems.len() > MAX_STEMS {
+                let kept = [self.hop, survey.hop];
+                self.stems.retain(|hop, _| kept.contains(hop));
+            }
         }
-        let hop = Way { route, contact: survey.hop, hops: self.hops, target: None };
+        let hops = hops_of(&mut self.stems, survey.hop, env);
+        let hop = Way { route, contact: survey.hop, hops, target: None };
         if let Some(cursor) = survey.wanted_peers() {
             let body = Body::Peers { cursor };
             match env.requests.send(tower, hop, Ask::Peers, &body, &mut env.rng, env.now) {
@@ -493,7 +544,8 @@ impl Active {
             else {
                 break;
             };
-            let way = Way { route, contact, hops: self.hops, target: None };
+            let hops = hops_of(&mut self.stems, contact, env);
+            let way = Way { route, contact, hops, target: None };
             let ask = Ask::Publish { group, place, contact };
             match env.requests.send(tower, way, ask, &Body::Publish(&chunk), &mut env.rng, env.now)
             {
@@ -612,8 +664,10 @@ impl Active {
             (Ask::Publish { group, place, contact }, Body::Published(outcome)) => {
                 let (group, place, contact) = (*group, *place, *contact);
                 env.requests.complete(number, env.now);
-                if outcome == Outcome::TooFast {
-                    env.requests.pause(contact, env.now);
+                self.moved += u64::from(outcome == Outcome::Queued);
+                match outcome {
+                    Outcome::TooFast => env.requests.pause(contact, env.now),
+                    _ => env.requests.end_pauses(contact),
                 }
                 if let Some(publisher) = &mut self.publisher {
                     publisher.on_outcome(group, place, outcome);
@@ -641,6 +695,7 @@ impl Active {
         if !self.collector.set_proved(index) {
             return;
         }
+        self.moved += 1;
         match &mut self.kind {
             Kind::Get(get) => {
                 get.on_piece();
@@ -662,10 +717,12 @@ impl Active {
                 // An own tower asks by itself only if there is no other one.
                 let is_alone = self.survey.as_ref().is_some_and(Survey::is_alone);
                 let least = if is_alone { 1 } else { least_hops(env) };
-                if failure == Failure::Lost && self.hops > least {
+                let hop = self.survey.as_ref().map_or(self.hop, |survey| survey.hop);
+                let hops = self.stems.get_mut(&hop).filter(|hops| **hops > least);
+                if let Some(hops) = hops.filter(|_| failure == Failure::Lost) {
                     // The network is too small for a stem of this length. Hops see this of each
                     // other as of the origin.
-                    self.hops -= 1;
+                    *hops -= 1;
                 } else {
                     self.peer_tries += 1;
                 }
@@ -797,6 +854,18 @@ impl Active {
             _ => None,
         }
     }
+}
+
+/// Returns the hops of the stem behind a first hop: the least, and one more with each coin that shows
+/// heads.
+fn hops_of(stems: &mut BTreeMap<ContactId, u8>, first: ContactId, env: &mut Env) -> u8 {
+    if env.config.route == Route::Direct {
+        return 1;
+    }
+    *stems.entry(first).or_insert_with(|| {
+        let coins = u8::try_from(env.rng.next_u32().trailing_zeros()).unwrap_or(MAX_HOPS);
+        coins.saturating_add(least_hops(env)).min(MAX_HOPS)
+    })
 }
 
 /// Returns the hops of the shortest stem.

@@ -413,20 +413,29 @@ impl Collector {
         self.places(group, |index| !self.is_seen(index, |_| false))
     }
 
-    /// Returns how many different pieces of each group are seen without the tower that lists the
-    /// most pieces of the group.
-    pub(crate) fn seen_without_largest(&self, is_bad: impl Fn(TowerId) -> bool) -> Vec<u32> {
+    /// Returns how many different pieces of each group are seen without the `count` towers that list
+    /// the most pieces of the group.
+    pub(crate) fn seen_without_largest(
+        &self,
+        count: usize,
+        is_bad: impl Fn(TowerId) -> bool,
+    ) -> Vec<u32> {
         let total = self.geometry.total();
         let of_group = |group| {
-            let scarce = self.scarce(group, &is_bad).len();
+            let scarce = self.scarce(group, count, &is_bad).len();
             total - u32::try_from(scarce).unwrap_or(total)
         };
         (0..self.geometry.groups()).map(of_group).collect()
     }
 
-    /// Returns the places of a group that are not seen, or only at the tower that lists the most
-    /// pieces of the group.
-    pub(crate) fn scarce(&self, group: u32, is_bad: impl Fn(TowerId) -> bool) -> Vec<u32> {
+    /// Returns the places of a group that are not seen, or only at the `count` towers that list the
+    /// most pieces of the group.
+    pub(crate) fn scarce(
+        &self,
+        group: u32,
+        count: usize,
+        is_bad: impl Fn(TowerId) -> bool,
+    ) -> Vec<u32> {
         let mut listed: BTreeMap<TowerId, u32> = BTreeMap::new();
         for place in 0..self.geometry.total() {
             let index = self.geometry.index(group, place);
@@ -434,8 +443,11 @@ impl Collector {
                 *listed.entry(source.tower).or_default() += 1;
             }
         }
-        let largest = listed.iter().max_by_key(|(_, count)| **count).map(|(tower, _)| *tower);
-        let is_out = |tower| is_bad(tower) || Some(tower) == largest;
+        let mut by_count: Vec<_> =
+            listed.into_iter().map(|(tower, count)| (count, tower)).collect();
+        by_count.sort_unstable_by(|one, other| other.cmp(one));
+        let largest: Vec<_> = by_count.into_iter().take(count).map(|(_, tower)| tower).collect();
+        let is_out = |tower| is_bad(tower) || largest.contains(&tower);
         self.places(group, |index| !self.is_seen(index, is_out))
     }
 
@@ -545,8 +557,11 @@ mod tests {
         assert_eq!((collector.towers(), collector.last_end(|_| false)), (3, 498_002));
         assert_eq!(collector.last_end(|tower| tower == 1), 498_001);
         // Towers 0 and 2 list two pieces each, and one of them is at both.
-        assert_eq!(collector.seen_without_largest(|_| false), [2]);
-        assert_eq!(collector.seen_without_largest(|tower| tower == 1), [2]);
+        assert_eq!(collector.seen_without_largest(1, |_| false), [2]);
+        assert_eq!(collector.seen_without_largest(1, |tower| tower == 1), [2]);
+        // Without both of them, only the piece at tower 1 is left.
+        assert_eq!(collector.seen_without_largest(2, |_| false), [1]);
+        assert_eq!(collector.seen_without_largest(0, |_| false), [3]);
         assert_eq!(collector.unseen(0).len(), 37);
         collector.fresh_from = 498_002;
         collector.begin_round();

@@ -27,7 +27,8 @@ pub enum Job {
     /// pieces. If three stores or more answer, each group must also be readable without the tower
     /// that lists the most of its pieces: the tower that took the pieces can drop them and list
     /// them. What is missing or only at that one tower is published again, through the hop that
-    /// misses it.
+    /// misses it. Then there may be another such tower, so one more is left out each time, up to a
+    /// third of the stores.
     Put(KeepLink),
     /// Collects proved pieces until each group can be restored.
     ///
@@ -280,6 +281,8 @@ pub enum JobError {
     },
     /// The pieces were published, and other first hops don't see them.
     NotSeen,
+    /// The towers answer, and the job made no progress for ten minutes.
+    Stalled,
     /// The job was cancelled.
     Cancelled,
 }
@@ -318,6 +321,10 @@ impl fmt::Display for JobError {
             ),
             Self::NotSeen => f.write_str(
                 "other towers do not see the pieces that were published: use another first tower",
+            ),
+            Self::Stalled => f.write_str(
+                "the towers answer, but nothing has come of it for 10 minutes: use another first \
+                 tower",
             ),
             Self::Cancelled => f.write_str("cancelled"),
         }

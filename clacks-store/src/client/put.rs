@@ -16,8 +16,9 @@ use crate::estimate::floor;
 
 /// The share of the pieces of each group that must be seen. A keeper repairs below 0.85.
 const DONE_SHARE: f64 = 0.9;
-/// The stores above which a file must survive the loss of any one of them. The tower that took the
-/// pieces can list them all, so its list shows nothing.
+/// The stores that must answer for each tower without which a file must be readable. A tower that
+/// took all pieces can drop them and list them, so its list shows nothing. There may be another such
+/// tower each time that pieces are published.
 const MIN_SPREAD: u32 = 3;
 /// The pauses before further looks, in seconds. Stores list new chunks a little later: see
 /// [`StoreConfig::list_every`](crate::StoreConfig::list_every).
@@ -31,9 +32,23 @@ const MAX_ROUNDS: u8 = 3;
 /// The verifiers that are tried before a put does without them.
 const MAX_LOST_VERIFIERS: u8 = 8;
 /// The most hours by which a piece ends before its file.
-pub(super) const MAX_JITTER: u32 = 2;
+const MAX_JITTER: u32 = 2;
 /// The most hours ahead that a store takes.
 pub(super) const MAX_HOURS: u32 = 24;
+
+/// Returns the most hours by which pieces end before their file, if the file ends in this number of
+/// hours. A short life is not shortened much.
+pub(super) fn jitter(hours: u32) -> u32 {
+    MAX_JITTER.min(hours / 4)
+}
+
+/// Returns the hours after which a file must end so that its pieces last for the given number of
+/// hours. Stores take at most 24, so the pieces of a longer one end earlier.
+#[must_use]
+pub fn hours_with_jitter(hours: u32) -> u32 {
+    let lasts = |end: &u32| end - jitter(*end) >= hours;
+    (hours..MAX_HOURS).find(lasts).unwrap_or(hours.max(MAX_HOURS))
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Put {
@@ -108,9 +123,8 @@ impl Active {
 
     pub(super) fn begin_put(&mut self, env: &mut Env) {
         let until = self.link.file().until;
-        // So that a short life is not shortened much, and no hour is over.
-        let left = until.saturating_sub(env.hour());
-        let jitter = MAX_JITTER.min(left / 4);
+        // No hour may be over.
+        let jitter = jitter(until.saturating_sub(env.hour()));
         let mut publisher = Publisher::new(self.collector.geometry(), until, jitter);
         publisher.order_all();
         let first_end = publisher.first_end();
@@ -252,20 +266,30 @@ impl Active {
         self.republish(env, hop);
     }
 
+    /// Returns the number of towers whose lists show nothing, as far as the network is large enough.
+    fn suspects(&self) -> usize {
+        let stores = self.survey.as_ref().map_or(0, Survey::reachable);
+        let rounds = match &self.kind {
+            Kind::Put(put) => put.rounds.min(MAX_ROUNDS),
+            _ => 0,
+        };
+        (usize::from(rounds) + 1).min((stores / MIN_SPREAD) as usize)
+    }
+
     /// Returns what is seen of each group after visits to this share of the towers.
     fn seen(&self, visited: f64) -> Vec<Seen> {
         let Some(survey) = &self.survey else { return Vec::new() };
         let is_bad = |tower| survey.is_bad(tower);
         let shares = self.collector.alive(&self.collector.seen_in_groups(is_bad), visited);
-        let is_small = survey.answered() < MIN_SPREAD;
-        let others = self.collector.seen_without_largest(is_bad);
+        let others = self.collector.seen_without_largest(self.suspects(), is_bad);
         let others = self.collector.alive(&others, visited);
         let (_, needed) = limits(&self.link);
+        let suspects = self.suspects();
         let groups = shares.into_iter().zip(others);
         let seen = groups.map(|(all, others)| Seen {
             share: all.share,
             others: others.share,
-            is_spread: is_small || others.share + 1e-9 >= needed,
+            is_spread: suspects == 0 || others.share + 1e-9 >= needed,
         });
         seen.collect()
     }
@@ -278,14 +302,14 @@ impl Active {
         let is_bad = |tower| survey.is_bad(tower);
         let until = self.link.file().until;
         let mut publisher = Publisher::new(geometry, until, until.saturating_sub(first_end));
-        let mut pieces = 0;
+        let (mut pieces, suspects) = (0, self.suspects());
         for (group, seen) in (0..).zip(self.seen(survey.visited_share())) {
             if seen.is_done() {
                 continue;
             }
             let (share, missing) = match seen.is_spread {
                 true => (seen.share, self.collector.unseen(group)),
-                false => (seen.others, self.collector.scarce(group, is_bad)),
+                false => (seen.others, self.collector.scarce(group, suspects, is_bad)),
             };
             let count = geometry.total() - floor(share * f64::from(geometry.total()));
             let missing = draw(missing, count, env);
@@ -325,9 +349,9 @@ impl Active {
 struct Seen {
     /// The share of its pieces that is seen.
     share: f64,
-    /// The share that is seen without the tower that lists the most.
+    /// The share that is seen without the towers whose lists show nothing.
     others: f64,
-    /// The group can be restored without that tower, or the network is too small for that.
+    /// The group can be restored without these towers, or the network is too small for that.
     is_spread: bool,
 }
 

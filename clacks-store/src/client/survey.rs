@@ -568,8 +568,18 @@ impl Survey {
         self.silent() > self.answered / 2
     }
 
+    /// Returns how many towers answered, or did not until their visits ended.
+    pub(crate) fn ended(&self) -> u32 {
+        self.answered + self.failed
+    }
+
     pub(crate) fn answered(&self) -> u32 {
         self.answered
+    }
+
+    /// Returns the number of towers that answered or may still answer.
+    pub(crate) fn reachable(&self) -> u32 {
+        self.known().saturating_sub(self.failed)
     }
 
     pub(crate) fn known(&self) -> u32 {

@@ -5,8 +5,6 @@
 //! without it, so no other tower learns that the file is read.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -14,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use clacks_proto::Message;
 use clacks_store::{Listener, ListeningForecast, ReadLink, StoreConfig};
 
+use super::interrupt::Interrupt;
 use super::link::{end_of, until_text};
 use super::output::{Part, piece_not_written};
 use super::report::{self, Report};
@@ -23,7 +22,6 @@ use crate::control::{Request, TowerStatus};
 use crate::error::Failure;
 use crate::output::Output;
 use crate::output::text::grouped;
-use crate::signals::{self, HangUp};
 
 /// How often the progress is looked at.
 const TICK: Duration = Duration::from_millis(200);
@@ -43,12 +41,9 @@ pub(super) fn collect(
     args: &GetArgs,
     link: &ReadLink,
     part: &mut Part,
+    interrupt: &Interrupt,
     report: &mut Report,
 ) -> Result<(), Failure> {
-    let is_interrupted = Arc::new(AtomicBool::new(false));
-    let flag = is_interrupted.clone();
-    signals::listen(HangUp::Stops, move |_| flag.store(true, Ordering::SeqCst))
-        .map_err(|error| Failure::failed(format_args!("Signals cannot be received ({error}).")))?;
     let mut tower = RunningTower::connect(args.control.as_deref())?;
     let mut listener = Listener::new(&link.keep(), part.log.indices());
     // From here on, so that no message between the two is missed.
@@ -73,7 +68,7 @@ pub(super) fn collect(
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Err(tower_ended()),
         }
-        if is_interrupted.load(Ordering::SeqCst) {
+        if interrupt.is_requested() {
             report.clear();
             return Err(report::stopped(part));
         }
@@ -93,7 +88,7 @@ pub(super) fn collect(
 /// Keeps the piece in a message, if it is one.
 fn take(listener: &mut Listener, message: &Message, part: &mut Part) -> Result<(), Failure> {
     if let Some((piece, _)) = listener.take(message) {
-        part.log.push(&piece).map_err(|error| piece_not_written(&error))?;
+        part.log.push(&piece).map_err(|error| piece_not_written(part, &error))?;
     }
     Ok(())
 }
@@ -196,17 +191,14 @@ fn status_of(client: &mut Client) -> Result<TowerStatus, Failure> {
 }
 
 /// Returns how long a message stays at the tower: the messages held, divided by those received each
-/// second. Chunks rest at a tower with a store.
+/// second. At a tower with a store, pieces rest at least for the hold. `None` if nothing is known.
 fn stay(status: &TowerStatus) -> Option<Duration> {
-    let rate = status.rates.received_per_s;
-    if rate <= 0.0 {
-        return None;
-    }
     #[allow(clippy::cast_precision_loss, reason = "a time has few digits")]
-    let seconds = status.queue.messages.max(1) as f64 / rate;
-    let stay = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
-    let hold = status.store.map_or(Duration::ZERO, |_| StoreConfig::default().hold);
-    Some(stay.max(hold))
+    let seconds = status.queue.messages.max(1) as f64 / status.rates.received_per_s;
+    let measured = (status.rates.received_per_s > 0.0)
+        .then(|| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX));
+    let hold = status.store.map(|_| StoreConfig::default().hold);
+    measured.max(hold)
 }
 
 /// A message, or why there will be no more.
@@ -257,6 +249,7 @@ mod tests {
         assert_eq!(stay(&status(30, 2.0, false)), Some(Duration::from_secs(15)));
         assert_eq!(stay(&status(30, 2.0, true)), Some(Duration::from_secs(600)));
         assert_eq!(stay(&status(3_000, 2.0, true)), Some(Duration::from_secs(1_500)));
-        assert_eq!(stay(&status(30, 0.0, true)), None);
+        assert_eq!(stay(&status(30, 0.0, true)), Some(Duration::from_secs(600)));
+        assert_eq!(stay(&status(30, 0.0, false)), None);
     }
 }
