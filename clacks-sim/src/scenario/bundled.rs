@@ -81,6 +81,7 @@ pub(super) const BUNDLED: &[Bundled] = bundle! {
     "store-hops", 3 s: "Files are put although a tenth of the towers says that it queued pieces and drops them",
     "store-split", 6 s: "Files with four times the pieces needed are readable in both halves of a network",
     "store-radio", 5 s: "The time until a tower has heard enough pieces of a file, compared with the radio law",
+    "store-publish", 0 s: "Files stay readable while three of sixty towers publish pieces until all stores are full",
 };
 
 impl Scenario {
