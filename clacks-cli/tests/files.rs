@@ -745,7 +745,7 @@ fn bytes_of(link: &str) -> Vec<u8> {
         (0..5).rev().map(move |bit| value >> bit & 1)
     });
     let bits: Vec<usize> = bits.collect();
-    let byte = |bits: &[usize]| bits.iter().fold(0, |byte, bit| byte << 1 | *bit as u8);
+    let byte = |bits: &[usize]| bits.iter().fold(0, |byte, bit| byte << 1 | u8::from(*bit == 1));
     bits.chunks_exact(8).map(byte).collect()
 }
 

@@ -6,8 +6,11 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use clacks_proto::{Address, Host};
 
 /// A group of addresses: an IPv4 /16, an IPv6 /32, or the last two labels of a name.
+///
+/// One owner can have many addresses of a group at little cost, so choices among towers count
+/// groups first. The hash of a group is the same in each process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct AddressGroup(u64);
+pub struct AddressGroup(u64);
 
 /// Marks the groups of IPv6 addresses.
 const IPV6: u64 = 1 << 32;
@@ -15,24 +18,28 @@ const IPV6: u64 = 1 << 32;
 const NAME: u64 = 1 << 63;
 
 impl AddressGroup {
-    /// The group of what has no known address.
+    /// The group of links without a known address.
     pub(crate) const UNKNOWN: Self = Self(IPV6 - 1);
+    /// The group of ::1 alone: other addresses of ::/32 are not of this machine.
+    const LOCALHOST_V6: Self = Self(IPV6 << 1);
 
     #[allow(clippy::cast_possible_truncation, reason = "the prefix of an IPv6 address has 32 bits")]
     pub(crate) fn of_ip(ip: IpAddr) -> Self {
         match ip.to_canonical() {
             IpAddr::V4(ip) => Self(u64::from(ip.to_bits() >> 16)),
+            IpAddr::V6(Ipv6Addr::LOCALHOST) => Self::LOCALHOST_V6,
             IpAddr::V6(ip) => Self(IPV6 | (ip.to_bits() >> 96) as u64),
         }
     }
 
-    /// Returns whether this is the group of the machine's own loopback address.
+    /// Returns whether this is the group of 127.0.0.1 or ::1. All its addresses are loopback.
     pub(crate) fn is_own_machine(self) -> bool {
-        self == Self::of_ip(Ipv4Addr::LOCALHOST.into())
-            || self == Self::of_ip(Ipv6Addr::LOCALHOST.into())
+        self == Self::of_ip(Ipv4Addr::LOCALHOST.into()) || self == Self::LOCALHOST_V6
     }
 
-    pub(crate) fn of(address: &Address) -> Self {
+    /// Returns the group of an address.
+    #[must_use]
+    pub fn of(address: &Address) -> Self {
         match address.host() {
             Host::Ip(ip) => Self::of_ip(ip),
             Host::Name(name) => Self::of_name(name.as_str()),
@@ -72,6 +79,17 @@ mod tests {
             ("localhost", "127.0.0.1"),
         ] {
             assert_ne!(group(one), group(other), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn only_loopback_addresses_are_of_this_machine() {
+        let is_own = |ip: &str| AddressGroup::of_ip(ip.parse().unwrap()).is_own_machine();
+        for ip in ["127.0.0.1", "127.0.0.2", "::1", "::ffff:127.0.0.1"] {
+            assert!(is_own(ip), "{ip}");
+        }
+        for ip in ["::", "::2", "::192.0.2.1", "::ffff:192.0.2.1", "192.0.2.1", "0:1::1"] {
+            assert!(!is_own(ip), "{ip}");
         }
     }
 }

@@ -114,6 +114,14 @@ mod tests {
     }
 
     #[test]
+    fn ciphers_wipe_their_keys() {
+        // Compiles only with the features of both crates.
+        fn wipes<T: ZeroizeOnDrop>() {}
+        wipes::<chacha20poly1305::ChaCha20Poly1305>();
+        wipes::<chacha20::ChaChaCore<chacha20::R20, chacha20::variants::Ietf>>();
+    }
+
+    #[test]
     fn the_keys_of_a_secret_differ_and_never_change() {
         let secret = Secret::new([7; 16]);
         let keys = secret.keep().chunk_keys();

@@ -31,6 +31,7 @@ pub mod protocol;
 mod rate;
 mod store;
 
+pub use address_group::AddressGroup;
 pub use chunk::{CHUNK, Chunk, OpenedChunk, Tag, seal};
 pub use client::{
     Client, ClientConfig, FirstHop, Health, HealthState, Job, JobError, JobEvent, Listener, Phase,

@@ -6,13 +6,13 @@
 //! network cost little.
 
 use std::fs;
-use std::hash::Hasher;
+use std::hash::{Hash, Hasher};
 use std::io;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use clacks_proto::{Address, Host};
+use clacks_proto::Address;
+use clacks_store::AddressGroup;
 use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 
@@ -111,23 +111,17 @@ fn fresh_key() -> Result<[u8; 16], Failure> {
 
 /// Returns the place of a tower: first that of its address group, then that of its address.
 fn place(key: &[u8; 16], network: &str, tower: &Address) -> (u64, u64) {
-    let hash = |text: &str| {
+    let hasher = || {
         let mut hasher = SipHasher13::new_with_key(key);
         hasher.write(network.as_bytes());
         hasher.write_u8(0);
-        hasher.write(text.as_bytes());
-        hasher.finish()
+        hasher
     };
-    (hash(&group(tower)), hash(&tower.to_string()))
-}
-
-/// Returns the address group: the /16 of IPv4, the /32 of IPv6, or the name.
-fn group(tower: &Address) -> String {
-    match tower.host() {
-        Host::Ip(IpAddr::V4(ip)) => format!("{:?}", &ip.octets()[..2]),
-        Host::Ip(IpAddr::V6(ip)) => format!("{:?}", &ip.segments()[..2]),
-        Host::Name(name) => name.as_str().to_owned(),
-    }
+    let mut of_group = hasher();
+    AddressGroup::of(tower).hash(&mut of_group);
+    let mut of_address = hasher();
+    of_address.write(tower.to_string().as_bytes());
+    (of_group.finish(), of_address.finish())
 }
 
 #[cfg(test)]
@@ -165,12 +159,18 @@ mod tests {
 
     #[test]
     fn towers_of_one_address_group_are_neighbours_in_the_order() {
-        let towers =
-            ["192.0.2.1:1", "198.51.100.1:1", "192.0.7.9:2", "198.51.3.1:1", "x.example:1"];
+        let towers = [
+            "192.0.2.1:1",
+            "198.51.100.1:1",
+            "[::ffff:192.0.7.9]:2",
+            "198.51.3.1:1",
+            "a.x.example:1",
+            "b.x.example:1",
+        ];
         for number in 0..20 {
             let mut sorted = towers.map(address);
             sorted.sort_by_cached_key(|tower| place(&[number; 16], "clacks", tower));
-            let mut groups: Vec<_> = sorted.iter().map(group).collect();
+            let mut groups: Vec<_> = sorted.iter().map(AddressGroup::of).collect();
             groups.dedup();
             assert_eq!(groups.len(), 3, "{sorted:?}");
         }
