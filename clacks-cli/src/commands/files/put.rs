@@ -226,6 +226,6 @@ mod tests {
         assert_eq!(until(at(1), hours(8)), 10);
         assert_eq!(until(at(1), hours(23)), 24);
         assert_eq!(until(at(3_599), hours(24)), 24);
-        assert_eq!(until(at(3_600), hours(24)), 24);
+        assert_eq!(until(at(3_600), hours(24)), 25);
     }
 }
