@@ -208,32 +208,36 @@ fn a_file_outlives_its_tower_and_others() {
 
 #[test]
 fn an_interrupted_get_takes_only_the_rest() {
-    let network = Network::start(3, &[]);
-    let person = Person::new();
-    let content = random(6 << 20, 2);
-    person.write("film.mp4", &content);
-    let link = person.put(network.address(1), &["film.mp4"]);
-    let id = link.parse::<ReadLink>().unwrap().file();
-    let root: String = id.root.bytes()[..4].iter().map(|byte| format!("{byte:02x}")).collect();
-    let part = person.path(&format!(".clacks-{root}.clacks-part"));
-    let needed = u64::from(id.geometry.data() * id.geometry.groups());
-    let mut child = person.command(network.address(2), &["get", &link, "-o", "copy"]);
-    let mut child = child.stderr(Stdio::null()).spawn().unwrap();
-    kill_when(&mut child, || fs::metadata(&part).is_ok_and(|it| it.len() > needed / 2 * RECORD));
-    assert!(!person.path("copy").exists());
-    let file = fs::metadata(&part).unwrap();
-    assert_eq!(file.mode() & 0o777, 0o600);
-    // The last record may be torn.
-    let torn = [fs::read(&part).unwrap(), vec![7; 100]].concat();
-    fs::write(&part, torn).unwrap();
-    let output = person.run(network.address(3), &["get", &link, "-o", "copy", "--json"]);
-    succeeded(&output);
-    let events = events(&output);
-    let pieces = find(&events, "forecast")["pieces"].as_u64().unwrap();
-    assert!(pieces * 100 < needed * 60, "{pieces} of {needed} are taken again");
-    assert_eq!(find(&events, "done")["bytes"], content.len());
-    assert!(person.read("copy") == content);
-    assert_eq!(person.names(), ["copy", "film.mp4"], "the part file is removed");
+    for runtime in RUNTIMES {
+        let network = Network::start(3, &["--runtime", runtime]);
+        let person = Person::new();
+        let content = random(6 << 20, 2);
+        person.write("film.mp4", &content);
+        let link = person.put(network.address(1), &["film.mp4"]);
+        let id = link.parse::<ReadLink>().unwrap().file();
+        let root: String = id.root.bytes()[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+        let part = person.path(&format!(".clacks-{root}.clacks-part"));
+        let needed = u64::from(id.geometry.data() * id.geometry.groups());
+        let mut child = person.command(network.address(2), &["get", &link, "-o", "copy"]);
+        let mut child = child.stderr(Stdio::null()).spawn().unwrap();
+        kill_when(&mut child, || {
+            fs::metadata(&part).is_ok_and(|it| it.len() > needed / 2 * RECORD)
+        });
+        assert!(!person.path("copy").exists());
+        let file = fs::metadata(&part).unwrap();
+        assert_eq!(file.mode() & 0o777, 0o600);
+        // The last record may be torn.
+        let torn = [fs::read(&part).unwrap(), vec![7; 100]].concat();
+        fs::write(&part, torn).unwrap();
+        let output = person.run(network.address(3), &["get", &link, "-o", "copy", "--json"]);
+        succeeded(&output);
+        let events = events(&output);
+        let pieces = find(&events, "forecast")["pieces"].as_u64().unwrap();
+        assert!(pieces * 100 < needed * 60, "{pieces} of {needed} are taken again");
+        assert_eq!(find(&events, "done")["bytes"], content.len());
+        assert!(person.read("copy") == content);
+        assert_eq!(person.names(), ["copy", "film.mp4"], "the part file is removed");
+    }
 }
 
 /// Presses Ctrl-C once, and waits for the end. A second one would end the command with another exit
@@ -261,6 +265,31 @@ fn kill_when(child: &mut Child, condition: impl Fn() -> bool) {
     }
     child.kill().unwrap();
     assert_eq!(child.wait().unwrap().code(), None, "it ended before it was killed");
+}
+
+#[test]
+fn a_get_ends_at_the_first_signal_while_its_output_takes_no_bytes() {
+    let network = Network::start(2, &[]);
+    let person = Person::new();
+    // A pipe takes 64 KiB.
+    person.write("film.mp4", &random(300_000, 8));
+    let link = person.put(network.address(1), &["film.mp4"]);
+    nix::unistd::mkfifo(&person.path("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for output in ["-", "pipe"] {
+        let mut command = person.command(network.address(2), &["get", &link, "-o", output]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut reader: Box<dyn Read> = match output {
+            "-" => Box::new(child.stdout.take().unwrap()),
+            name => Box::new(fs::File::open(person.path(name)).unwrap()),
+        };
+        // The command writes now, and the pipe fills.
+        reader.read_exact(&mut [0]).unwrap();
+        assert_eq!(interrupt(&mut child).code(), Some(130), "{output}");
+        let mut text = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+        assert!(text.contains("The output is incomplete"), "{text}");
+    }
+    assert_eq!(person.names(), ["film.mp4", "pipe"]);
 }
 
 #[test]
@@ -341,30 +370,34 @@ fn spawn_listener(person: &Person, args: &[&str]) -> Child {
 
 #[test]
 fn a_file_that_was_never_put_is_gone() {
-    let network = Network::start(3, &[]);
-    let person = Person::new();
-    let link = foreign_link().to_string();
-    let output = person.run(network.address(1), &["get", &link]);
-    failed(&output, 3, "The file is gone: 0 of 93 needed pieces were found");
-    assert_eq!(person.names(), [""; 0], "no part file is left");
-    let output = person.run(network.address(1), &["health", &link, "--json"]);
-    assert_eq!(output.status.code(), Some(3));
-    let events = events(&output);
-    assert_eq!(find(&events, "health")["state"], "lost");
-    assert_eq!(find(&events, "error")["kind"], "gone");
+    for runtime in RUNTIMES {
+        let network = Network::start(3, &["--runtime", runtime]);
+        let person = Person::new();
+        let link = foreign_link().to_string();
+        let output = person.run(network.address(1), &["get", &link]);
+        failed(&output, 3, "The file is gone: 0 of 93 needed pieces were found");
+        assert_eq!(person.names(), [""; 0], "no part file is left");
+        let output = person.run(network.address(1), &["health", &link, "--json"]);
+        assert_eq!(output.status.code(), Some(3));
+        let events = events(&output);
+        assert_eq!(find(&events, "health")["state"], "lost");
+        assert_eq!(find(&events, "error")["kind"], "gone");
+    }
 }
 
 #[test]
 fn a_full_network_refuses_a_file() {
-    // 60 % of each queue is room for 26 chunks.
-    let network = Network::start(2, &["--max-queue-bytes=512KiB"]);
-    let person = Person::new();
-    person.write("file", &random(1 << 20, 3));
-    let output = person.run(network.address(1), &["put", "file"]);
-    failed(&output, 4, "The network has room for");
-    let output = person.run(network.address(1), &["put", "file", "--patient", "--json"]);
-    assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
-    assert_eq!(find(&events(&output), "error")["kind"], "refused");
+    for runtime in RUNTIMES {
+        // 60 % of each queue is room for 26 chunks.
+        let network = Network::start(2, &["--max-queue-bytes=512KiB", "--runtime", runtime]);
+        let person = Person::new();
+        person.write("file", &random(1 << 20, 3));
+        let output = person.run(network.address(1), &["put", "file"]);
+        failed(&output, 4, "The network has room for");
+        let output = person.run(network.address(1), &["put", "file", "--patient", "--json"]);
+        assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
+        assert_eq!(find(&events(&output), "error")["kind"], "refused");
+    }
 }
 
 #[test]
@@ -378,12 +411,15 @@ fn towers_without_a_store_refuse_a_file() {
 
 #[test]
 fn no_tower_is_an_error_that_says_what_to_do() {
-    let (person, nobody) = (Person::new(), ClosedPort::new());
+    let (person, closed) = (Person::new(), ClosedPort::new());
     person.write("file", b"x");
-    let output = person.run(&nobody.address, &["put", "file"]);
+    let output = person.run(&closed.address, &["put", "file"]);
     failed(&output, 1, "`clacks ping 127.0.0.1");
+    let other = ["put", "file", "--network", "other", "--clear"];
+    let output = person.run(&closed.address, &other);
+    failed(&output, 1, &format!("`clacks ping {} --network other --clear`", closed.address));
     let link = foreign_link().to_string();
-    let output = person.run(&nobody.address, &["get", &link]);
+    let output = person.run(&closed.address, &["get", &link]);
     failed(&output, 1, "No tower answers");
     assert_eq!(person.names(), ["file"]);
 }
@@ -443,6 +479,10 @@ fn an_existing_file_stays_unless_it_may_be_replaced() {
     succeeded(&person.run(tower, &["get", &link, "-o", "/dev/null", "-f"]));
     let output = person.run(tower, &["get", &link, "-o", "missing/photo.jpg"]);
     failed(&output, 1, "choose a folder that you may write to");
+    let output = person.run(tower, &["get", &link, "-o", "missing/"]);
+    failed(&output, 1, "There is no folder missing/: create it");
+    let output = person.run(tower, &["get", &link, "-o", "/dev/full"]);
+    failed(&output, 1, "It takes all pieces again");
 }
 
 /// Runs a command in a terminal, and types each answer when its question was written. Returns the
@@ -488,31 +528,39 @@ fn a_terminal_is_asked_for_a_link_and_before_a_file_is_replaced() {
 
 #[test]
 fn a_full_disk_loses_no_piece() {
-    let network = Network::start(2, &[]);
-    let (tower, person) = (network.address(1), Person::new());
-    let content = random(1 << 20, 5);
-    person.write("photo.jpg", &content);
-    let link = person.put(tower, &["photo.jpg"]);
-    // The limit on the size of files is in blocks of 512 or 1 024 bytes.
-    let mut shell = Command::new("sh");
-    let get = person.command(tower, &["get", &link, "-o", "copy"]);
-    shell.args(["-c", "ulimit -f 600; exec \"$@\"", "sh"]).arg(get.get_program());
-    shell.args(get.get_args()).current_dir(person.0.path());
-    for (name, value) in get.get_envs() {
-        match value {
-            Some(value) => shell.env(name, value),
-            None => shell.env_remove(name),
+    for runtime in RUNTIMES {
+        let network = Network::start(2, &["--runtime", runtime]);
+        let (tower, person) = (network.address(1), Person::new());
+        let content = random(1 << 20, 5);
+        person.write("photo.jpg", &content);
+        let link = person.put(tower, &["photo.jpg"]);
+        let run = |args: &[&str]| {
+            // The limit on the size of files is in blocks of 512 or 1 024 bytes.
+            let mut shell = Command::new("sh");
+            let command = person.command(tower, args);
+            shell.args(["-c", "ulimit -f 600; exec \"$@\"", "sh"]).arg(command.get_program());
+            shell.args(command.get_args()).current_dir(person.0.path());
+            for (name, value) in command.get_envs() {
+                match value {
+                    Some(value) => shell.env(name, value),
+                    None => shell.env_remove(name),
+                };
+            }
+            shell.stdin(fs::File::open("/dev/zero").unwrap()).output().unwrap()
         };
+        // Temporary files are not kept.
+        failed(&run(&["get", &link, "-o", "-"]), 1, "set TMPDIR to a folder with more space");
+        failed(&run(&["put", "-"]), 1, "set TMPDIR to a folder with more space");
+        let output = run(&["get", &link, "-o", "copy"]);
+        failed(&output, 1, "It takes only the rest");
+        let part = person.names().into_iter().find(|name| name.ends_with(".clacks-part")).unwrap();
+        let held = (fs::metadata(person.path(&part)).unwrap().len() - 52) / RECORD;
+        assert!(held > 20, "{held}");
+        let output = person.run(tower, &["get", &link, "-o", "copy", "--json"]);
+        succeeded(&output);
+        assert_eq!(find(&events(&output), "forecast")["pieces"], 93 - held);
+        assert!(person.read("copy") == content);
     }
-    let output = shell.stdin(Stdio::null()).output().unwrap();
-    failed(&output, 1, "It takes only the rest");
-    let part = person.names().into_iter().find(|name| name.ends_with(".clacks-part")).unwrap();
-    let held = (fs::metadata(person.path(&part)).unwrap().len() - 52) / RECORD;
-    assert!(held > 20, "{held}");
-    let output = person.run(tower, &["get", &link, "-o", "copy", "--json"]);
-    succeeded(&output);
-    assert_eq!(find(&events(&output), "forecast")["pieces"], 93 - held);
-    assert!(person.read("copy") == content);
 }
 
 #[test]
@@ -564,6 +612,10 @@ fn a_link_gives_the_keep_link_without_a_tower() {
     let output = person.run("127.0.0.1:1", &["link", &link.keep().to_string(), "--json"]);
     let event = &events(&output)[0];
     assert_eq!((&event["read"], &event["pieces"]), (&Value::Null, &186.into()));
+    let output = person.run("127.0.0.1:1", &["link", "--keep", "--json", &link.to_string()]);
+    assert!(!stdout(&output).contains("clacks1"), "{}", stdout(&output));
+    assert_eq!(events(&output)[0]["keep"], link.keep().to_string());
+    failed(&person.run_with("", &["link"], b"\xFF"), 2, "Standard input is no text");
     let output = person.run("127.0.0.1:1", &["link", "--qr", &link.to_string()]);
     assert!(stdout(&output).lines().count() > 20);
 }
@@ -587,6 +639,13 @@ fn a_keeper_with_a_keep_link_counts_the_pieces_until_it_is_stopped() {
         }
     }
     assert!(interrupt(&mut child).success());
+    // A file that was never put.
+    let keep = foreign_link().keep().to_string();
+    let mut command = person.command(network.address(2), &["keep", &keep, "--json"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let lines = common::lines_of(std::io::BufReader::new(child.stdout.take().unwrap()));
+    while !lines.recv_timeout(DEADLINE).unwrap().contains("\"lost\"") {}
+    assert_eq!(interrupt(&mut child).code(), Some(3));
 }
 
 #[test]
@@ -610,6 +669,21 @@ fn a_put_that_keeps_the_file_prints_the_link_first() {
     let order = fs::read(person.path("state/clacks/first-hop.json")).unwrap();
     person.get(&towers, link, b"hello");
     assert_eq!(fs::read(person.path("state/clacks/first-hop.json")).unwrap(), order);
+}
+
+#[test]
+fn a_link_that_cannot_be_written_goes_to_standard_error() {
+    let network = Network::start(2, &[]);
+    let (tower, person) = (network.address(1), Person::new());
+    person.write("note.txt", b"hello");
+    let (reader, closed) = std::io::pipe().unwrap();
+    drop(reader);
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    for stdout in [Stdio::from(closed), full.into()] {
+        let output = person.command(tower, &["put", "note.txt"]).stdout(stdout).output().unwrap();
+        failed(&output, 1, "the line above is its link");
+        assert!(stderr(&output).contains("\nclacks1"), "{}", stderr(&output));
+    }
 }
 
 /// A machine in a private network.
@@ -663,6 +737,18 @@ fn path(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
+/// Returns the bytes of a link.
+fn bytes_of(link: &str) -> Vec<u8> {
+    let value = |character| "qpzry9x8gf2tvdw0s3jn54khce6mua7l".find(character).unwrap();
+    let bits = link[7..95].chars().flat_map(|character| {
+        let value = value(character);
+        (0..5).rev().map(move |bit| value >> bit & 1)
+    });
+    let bits: Vec<usize> = bits.collect();
+    let byte = |bits: &[usize]| bits.iter().fold(0, |byte, bit| byte << 1 | u8::from(*bit == 1));
+    bits.chunks_exact(8).map(byte).collect()
+}
+
 #[test]
 fn the_tower_that_runs_here_is_found_and_learns_no_link() {
     let person = Person::new();
@@ -672,7 +758,7 @@ fn the_tower_that_runs_here_is_found_and_learns_no_link() {
         command.args(args).env("XDG_RUNTIME_DIR", person.path("state"));
         command
     };
-    let mut log = fs::File::create(person.path("log")).unwrap();
+    let mut log = fs::File::options().create(true).append(true).open(person.path("log")).unwrap();
     let mut command = start(&["--network", "test", "--open"]);
     let mut child = command
         .stdin(Stdio::piped())
@@ -687,11 +773,31 @@ fn the_tower_that_runs_here_is_found_and_learns_no_link() {
     }
     person.write("note.txt", b"hello");
     // No tower is named, and the network is that of the tower.
-    let link = person.put("", &["note.txt"]);
-    person.get("", &link, b"hello");
+    let run = |args: &[&str], input: &[u8]| {
+        let mut command = person.command("", args);
+        command.env("RUST_LOG", "trace").stdin(Stdio::piped());
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(log.try_clone().unwrap()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        let output = child.wait_with_output().unwrap();
+        succeeded(&output);
+        stdout(&output).to_owned()
+    };
+    let link = run(&["put", "note.txt"], b"");
+    assert_eq!(run(&["get", "-", "-o", "-"], link.as_bytes()), "hello");
     child.kill().unwrap();
     child.wait().unwrap();
     log.flush().unwrap();
     let log = fs::read_to_string(person.path("log")).unwrap();
-    assert!(log.contains("listening") && !log.contains(&link[..20]), "{log}");
+    assert!(log.contains("listening") && log.contains("reads it"), "{log}");
+    // The secrets of both links as text, in hexadecimal digits, and as Rust prints bytes.
+    let link: ReadLink = link.parse().unwrap();
+    for text in [link.to_string(), link.keep().to_string()] {
+        let secret = &bytes_of(&text)[1..17];
+        let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+        let list = format!("{secret:?}");
+        for found in [&text[7..33], &hex, &list[1..list.len() - 1]] {
+            assert!(!log.contains(found), "{found}");
+        }
+    }
 }

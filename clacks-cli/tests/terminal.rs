@@ -158,7 +158,7 @@ fn events_do_not_run_into_the_line_that_is_typed() {
     let mut terminal = Terminal::start(&["-v"]);
     // While nothing is typed, an event is written as a line above the prompt.
     terminal.ask(&["send", "from elsewhere"]);
-    terminal.wait_for("queued      your message\r\n");
+    terminal.wait_for("queued      a message\r\n");
     terminal.wait_for(" > ");
     terminal.press("enqueue half");
     terminal.wait_for("enqueue half");
@@ -169,14 +169,14 @@ fn events_do_not_run_into_the_line_that_is_typed() {
     assert_eq!(terminal.wait_for("of"), " of");
     terminal.press(" a line\r");
     terminal.wait_for("ignored     127.0.0.1:1");
-    terminal.wait_for("queued      your message\r\n");
+    terminal.wait_for("queued      a message\r\n");
     assert!(terminal.ask(&["peek"]).contains("\"half of a line\""));
     // The history has it.
     terminal.wait_for(" held > ");
     terminal.press("\u{1b}[A");
     terminal.wait_for("enqueue half of a line");
     terminal.press(" again\r");
-    terminal.wait_for("queued      your message\r\n");
+    terminal.wait_for("queued      a message\r\n");
     assert!(terminal.ask(&["peek"]).contains("\"half of a line again\""));
 }
 

@@ -199,6 +199,17 @@ fn what_this_machine_lacks_changes_no_status_and_is_tried_again() {
 }
 
 #[test]
+fn what_this_machine_lacks_for_a_link_of_an_ignored_peer_is_no_failure_of_the_peer() {
+    let mut harness = Harness::new(&fast_config());
+    harness.with(|tower, now| tower.ignore(&address(1), now)).unwrap();
+    let link = harness.accept_from(1);
+    harness.handle(Event::Lost { link, cause: IoCause::Exhausted });
+    assert_eq!(harness.tower.find(&address(1)).unwrap().failure, None);
+    assert!(harness.with(|tower, now| tower.unignore(&address(1), now)));
+    assert_eq!(retry_times(&harness).0, [None, None], "no attempt has failed");
+}
+
+#[test]
 fn an_unreachable_address_is_a_failure_of_the_peer() {
     let mut harness = Harness::new(&fast_config());
     announce(&mut harness, &address(1));

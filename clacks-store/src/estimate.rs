@@ -11,10 +11,13 @@ use core::time::Duration;
 use crate::chunk::CHUNK;
 use crate::geometry::Geometry;
 
-/// The most chunks that an inventory is believed to hold: a queue of 64 MiB, the default.
+/// The most chunks that an inventory is believed to hold if few towers answered: a queue of 64 MiB,
+/// the default.
 const MAX_HELD: u32 = 5_592;
-/// The most chunks for which an inventory is believed to have room: 60 % of such a queue.
+/// The most chunks for which such an inventory is believed to have room: 60 % of such a queue.
 const MAX_ROOM: u32 = MAX_HELD / 10 * 6;
+/// The inventories from which on the median is believed as it is. One liar can't move it.
+const ENOUGH: usize = 3;
 /// The bytes of a visit without its inventory: connection, hello and request (derived).
 const VISIT_BYTES: u64 = 4_096;
 /// The bytes of a tag in an inventory.
@@ -50,8 +53,8 @@ pub struct NetworkEstimate {
     pub visited: u32,
     /// The towers that did not answer.
     pub failed: u32,
-    /// The chunks that a tower holds: the median of what the towers claim, at most that of a
-    /// default queue.
+    /// The chunks that a tower holds: the lower median of what the towers claim. Of less than three
+    /// towers, it is at most that of a default queue.
     pub held: u32,
     /// The chunks that a tower has room for, in the same way.
     pub room: u32,
@@ -93,18 +96,19 @@ impl Samples {
 
     pub(crate) fn push(&mut self, held: u32, room: u32) {
         if self.held.len() < Self::MAX {
-            self.held.push(held.min(MAX_HELD));
-            self.room.push(room.min(MAX_ROOM));
+            self.held.push(held);
+            self.room.push(room);
         }
     }
 
     pub(crate) fn medians(&self) -> (u32, u32) {
-        let median = |values: &[u32]| {
+        let median = |values: &[u32], most: u32| {
             let mut values = values.to_vec();
             values.sort_unstable();
-            values.get(values.len() / 2).copied().unwrap_or(0)
+            let lower = values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(0);
+            if values.len() < ENOUGH { lower.min(most) } else { lower }
         };
-        (median(&self.held), median(&self.room))
+        (median(&self.held, MAX_HELD), median(&self.room, MAX_ROOM))
     }
 }
 
@@ -512,11 +516,15 @@ mod tests {
     #[test]
     fn claims_of_a_few_towers_do_not_move_the_medians() {
         let mut samples = Samples::default();
-        (0..10).for_each(|_| samples.push(10, 20));
-        (0..9).for_each(|_| samples.push(u32::MAX, u32::MAX));
-        assert_eq!(samples.medians(), (10, 20));
         (0..2).for_each(|_| samples.push(u32::MAX, u32::MAX));
-        assert_eq!(samples.medians(), (MAX_HELD, MAX_ROOM));
+        assert_eq!(samples.medians(), (MAX_HELD, MAX_ROOM), "two may both lie");
+        (0..2).for_each(|_| samples.push(100_000, 60_000));
+        assert_eq!(samples.medians(), (100_000, 60_000), "a queue larger than the default");
+        (0..8).for_each(|_| samples.push(10, 20));
+        (0..6).for_each(|_| samples.push(u32::MAX, u32::MAX));
+        assert_eq!(samples.medians(), (100_000, 60_000));
+        (0..3).for_each(|_| samples.push(10, 20));
+        assert_eq!(samples.medians(), (10, 20));
     }
 
     #[test]

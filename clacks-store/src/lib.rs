@@ -35,7 +35,7 @@ pub use address_group::AddressGroup;
 pub use chunk::{CHUNK, Chunk, OpenedChunk, Tag, seal};
 pub use client::{
     Client, ClientConfig, FirstHop, Health, HealthState, Job, JobError, JobEvent, Listener, Phase,
-    Progress, PutReport, Repair, Route, enable_client,
+    Progress, PutReport, Repair, Route, enable_client, hours_with_jitter,
 };
 pub use code::{Group, GroupRoots, RestoreError};
 pub use content::{CipherError, FileHeader, HeaderError, MAX_NAME, apply_cipher, is_invisible};

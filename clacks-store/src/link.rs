@@ -11,6 +11,7 @@
 //! | 3 | the Unix hour at whose end the file is over |
 //! | 32 | the Merkle root |
 
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -38,6 +39,14 @@ pub struct FileId {
     pub until: u32,
     /// The root of the Merkle tree over all shards.
     pub root: Root,
+}
+
+impl FileId {
+    /// Returns the first eight hexadecimal digits of the root, for names of files on disk.
+    #[must_use]
+    pub fn short_name(&self) -> String {
+        self.root.bytes().iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
 /// The right to read a file, and to keep it alive.
@@ -207,8 +216,7 @@ fn write_text(
 }
 
 fn parse(expected: Hrp, text: &str) -> Result<(Zeroizing<[u8; 16]>, FileId), LinkError> {
-    let text = text.trim();
-    let checked = CheckedHrpstring::new::<Bech32m>(text).map_err(|_| mistake(text))?;
+    let checked = CheckedHrpstring::new::<Bech32m>(text.trim()).map_err(|_| mistake(text))?;
     let bytes = Zeroizing::new(checked.byte_iter().collect::<Vec<u8>>());
     match checked.hrp() {
         hrp if hrp == expected => {}
@@ -236,13 +244,11 @@ fn mistake(text: &str) -> LinkError {
         'b' | 'i' | 'o' => true,
         character => !character.is_ascii_alphanumeric(),
     };
-    let data = text.char_indices().skip_while(|(at, _)| *at < READ.len() + 1);
-    match data.map(|(_, character)| character).position(is_foreign) {
-        Some(at) => {
-            let place = READ.len() + 1 + at;
-            let character = text.chars().nth(place).unwrap_or_default();
-            LinkError::Character { character, place: place + 1 }
-        }
+    // Spaces around the link are not part of it, and count for the place.
+    let spaces = text.chars().take_while(|character| character.is_whitespace()).count();
+    let mut data = (1..).zip(text.trim_end().chars()).skip(spaces + READ.len() + 1);
+    match data.find(|(_, character)| is_foreign(*character)) {
+        Some((place, character)) => LinkError::Character { character, place },
         None => LinkError::Mistyped,
     }
 }
@@ -298,6 +304,11 @@ mod tests {
         assert_eq!("".parse::<ReadLink>(), Err(LinkError::Mistyped));
         let error = "https://example".parse::<ReadLink>().unwrap_err();
         assert_eq!(error, LinkError::Character { character: '/', place: 8 });
+        for (text, place) in [("  https://example", 10), ("ééééééé/\n", 8)] {
+            let error = text.parse::<ReadLink>().unwrap_err();
+            assert_eq!(error, LinkError::Character { character: '/', place });
+        }
+        assert_eq!("ééééb".parse::<ReadLink>(), Err(LinkError::Mistyped));
     }
 
     #[test]

@@ -559,6 +559,8 @@ fn an_own_tower_passes_each_request_on_to_another_one() {
     let own = network.add_fake(Conduct::Relay, &[0, 1, 2]);
     network.fake(own).stem = Some(address(end));
     let mut config = stem(&[own]);
+    // The second tower passes requests on to any other tower.
+    config.verify = 0;
     for first_hop in [FirstHop::Own, FirstHop::Foreign] {
         config.first_hop = first_hop;
         for seed in 0..8 {
@@ -860,6 +862,30 @@ fn a_first_hop_that_ends_while_pieces_are_taken_is_replaced() {
     let before = network.now;
     network.run(getter, &file).assert_restores(&file);
     assert!(network.now.duration_since(before) < Duration::from_secs(30));
+}
+
+#[test]
+fn a_job_without_progress_ends() {
+    let mut network = Network::of_stores(1);
+    let relay = network.add_fake(Conduct::TooFast, &[0]);
+    let file = File::new(1, 1, HOUR + 24);
+    let putter = network.add_client(stem(&[relay]));
+    network.start(putter, Job::Put(file.link.clone()));
+    let before = network.now;
+    assert_eq!(network.run(putter, &file).error(), JobError::Stalled);
+    let passed = network.now.duration_since(before).as_secs();
+    assert!((600..660).contains(&passed), "{passed} s");
+    // An application may take its time.
+    let putter = network.add_client(direct(0));
+    network.start(putter, Job::Put(file.link.clone()));
+    assert!(matches!(network.event(putter), JobEvent::Forecast(_)));
+    network.advance(Duration::from_secs(700));
+    let now = network.now;
+    network.client(putter).proceed(now);
+    assert!(matches!(network.event(putter), JobEvent::NeedGroup(0)));
+    network.advance(Duration::from_secs(700));
+    assert!(!network.client(putter).has_event());
+    assert_eq!(network.client(putter).progress().phase, Phase::Publishing);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The options of the commands for files: `put`, `get`, `health`, `keep` and `link`.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -26,8 +27,9 @@ macro_rules! examples {
 pub(crate) struct AccessArgs {
     /// The tower to ask. May be given several times
     ///
-    /// By default it is the tower that runs here, or else 127.0.0.1:8001. One of several is drawn
-    /// once and used for 30 days, because each new one would learn that this machine asks.
+    /// By default it is that of the variable CLACKS_TOWER, the tower that runs here, or else
+    /// 127.0.0.1:8001. One of several is drawn once and used for 30 days, because each new one
+    /// would learn that this machine asks.
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
     pub(crate) tower: Vec<Address>,
     /// Ask all towers directly, not through a chain of towers
@@ -116,7 +118,8 @@ pub(crate) struct PutArgs {
     pub(crate) file: PathBuf,
     /// For how long the file can be read, from 1h to 24h
     ///
-    /// Towers drop it after that. `clacks keep` extends the time.
+    /// Towers drop it up to 2 hours later. With more than 22h, the first pieces end up to 2 hours
+    /// before the time. `clacks keep` extends the time.
     #[arg(long = "for", value_name = "TIME", default_value = "24h")]
     #[arg(value_parser = value_parser::lifetime)]
     pub(crate) lifetime: Duration,
@@ -145,7 +148,7 @@ pub(crate) struct PutArgs {
 }
 
 /// The link of a file.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Args)]
 pub(crate) struct LinkArg {
     /// The link, or `-` to read it from standard input. Without a link, the command asks for one
     ///
@@ -153,6 +156,13 @@ pub(crate) struct LinkArg {
     /// runs, and stays in the history of the shell.
     #[arg(value_name = "LINK")]
     pub(crate) link: Option<String>,
+}
+
+impl fmt::Debug for LinkArg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The link is a secret.
+        f.debug_struct("LinkArg").finish_non_exhaustive()
+    }
 }
 
 /// The options of `get`.

@@ -134,8 +134,9 @@ impl Text {
                 let again = if *again { ", again" } else { "" };
                 self.line(NEWS, "received", format_args!("{message} from {from}{again}"));
             }
+            // It may be a piece of a file from a guest.
             Notice::MessageQueued { origin: Origin::Local, .. } => {
-                self.line(NEWS, "queued", "your message");
+                self.line(NEWS, "queued", "a message");
             }
             Notice::MessageQueued { origin: Origin::Returned, .. } => self.line(
                 WARN,

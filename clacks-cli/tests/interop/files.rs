@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clacks_proto::tls::SecureTower;
-use clacks_proto::{Address, SendRate, Status};
+use clacks_proto::{Address, Seed, SendRate, Status};
 use clacks_store::{CHUNK, Chunk, ReadLink, Store, StoreConfig, enable_store};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -24,8 +24,8 @@ type StoreTower = RunningTower<Store<SecureTower>>;
 /// Messages a second that each tower hands on.
 const SEND_RATE: u32 = 20;
 
-/// How long a piece rests at a store. By default it is 10 minutes.
-const HOLD: Duration = Duration::from_secs(2);
+/// How long a piece rests at the stores through which it moves fast. By default it is 10 minutes.
+const SHORT_HOLD: Duration = Duration::from_secs(2);
 
 const OURS: usize = 7;
 const THEIRS: usize = 3;
@@ -46,25 +46,47 @@ impl Mixed {
         let keys = Keys::new();
         let start = |_| Tower::start(package, &keys, f64::from(SEND_RATE));
         let mut theirs: Vec<_> = (0..THEIRS).map(start).collect();
-        let mut ours: Vec<_> = (0..OURS).map(|number| start_store(network, number)).collect();
-        let ours_all = ours.iter().map(|tower| tower.address.clone());
-        let all: Vec<_> = ours_all.chain(theirs.iter().map(|it| it.address.clone())).collect();
-        // Towers of the package tell each other of towers only with messages, and there are none.
+        let all: Vec<_> = theirs.iter().map(|tower| tower.address.clone()).collect();
         for (number, to) in all.iter().enumerate() {
-            ours.iter().take(number).for_each(|tower| tower.announce(to).unwrap());
-            theirs.iter_mut().take(number.saturating_sub(OURS)).for_each(|it| it.announce(to));
-        }
-        for tower in &mut ours {
-            let own = tower.address.clone();
-            for other in all.iter().filter(|other| **other != own) {
-                tower.wait_for_status(Status::Alive, other);
-            }
+            theirs.iter_mut().take(number).for_each(|tower| tower.announce(to));
         }
         let folder = tempfile::tempdir().unwrap();
         let content: Vec<u8> =
             (0..1 << 20).map(|n: u32| (n.wrapping_mul(n) >> 7).to_le_bytes()[0]).collect();
         std::fs::write(folder.path().join("photo.jpg"), &content).unwrap();
-        Self { ours, theirs, folder, content }
+        let ours = Vec::new();
+        let mut mixed = Self { ours, theirs, folder, content };
+        mixed.ours = mixed.start_stores(network, StoreConfig::default().hold);
+        mixed
+    }
+
+    /// Starts stores, and waits until each one knows all towers.
+    fn start_stores(&self, network: &mut Network, hold: Duration) -> Vec<StoreTower> {
+        let mut stores: Vec<_> = (0..OURS).map(|_| start_store(network, hold)).collect();
+        let new: Vec<_> = stores.iter().map(|tower| tower.address.clone()).collect();
+        let theirs = self.theirs.iter().map(|tower| tower.address.clone());
+        let others: Vec<_> =
+            theirs.chain(self.ours.iter().map(|tower| tower.address.clone())).collect();
+        // Towers of the package tell each other of towers only with messages, and there are none.
+        for (number, tower) in stores.iter().enumerate() {
+            let all = others.iter().chain(&new[..number]);
+            all.for_each(|to| tower.announce(to).unwrap());
+        }
+        for tower in &mut stores {
+            let own = tower.address.clone();
+            for other in others.iter().chain(&new).filter(|other| **other != own) {
+                tower.wait_for_status(Status::Alive, other);
+            }
+        }
+        stores
+    }
+
+    /// Replaces the stores by others, which get the pieces from them.
+    fn replace_stores(&mut self, network: &mut Network, hold: Duration) {
+        let new = self.start_stores(network, hold);
+        for mut tower in std::mem::replace(&mut self.ours, new) {
+            tower.shut_down();
+        }
     }
 
     fn run(&self, tower: &Address, args: &[&str]) -> Output {
@@ -117,16 +139,18 @@ impl Mixed {
     }
 }
 
-fn start_store(network: &mut Network, number: usize) -> StoreTower {
+fn start_store(network: &mut Network, hold: Duration) -> StoreTower {
     let mut config = both(quick());
     config.send_rate = SendRate::per_second(SEND_RATE);
     enable_store(&mut config);
     let mut settings = StoreConfig::default();
-    settings.hold = HOLD;
-    let seed = clacks_proto::Seed::from_u64(number as u64);
+    settings.hold = hold;
+    settings.list_every = Duration::ZERO;
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).unwrap();
     let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
     network.start_secure_machine(TowerOptions::from(config), |tower| {
-        Store::new(tower, settings, &seed, unix).unwrap()
+        Store::new(tower, settings, &Seed(seed), unix).unwrap()
     })
 }
 
@@ -154,6 +178,11 @@ pub(crate) fn a_file_lives_among_both_kinds_of_towers(runtimes: Runtimes) {
     let link = mixed.put();
     let keys: ReadLink = link.parse().unwrap();
 
+    mixed.get(&link);
+
+    // From now on the pieces move fast. A put would not see them all then.
+    mixed.replace_stores(&mut network, SHORT_HOLD);
+
     // Each tower of the package carries pieces.
     for tower in &mut mixed.theirs {
         let state = tower.until("a piece", |state| !bodies(&state.queue).is_empty());
@@ -161,7 +190,6 @@ pub(crate) fn a_file_lives_among_both_kinds_of_towers(runtimes: Runtimes) {
             assert_is_piece(&body, &keys);
         }
     }
-    mixed.get(&link);
 
     // Pieces come back from them unharmed.
     let deadline = Instant::now() + DEADLINE;

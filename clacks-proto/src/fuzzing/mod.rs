@@ -10,6 +10,8 @@
     reason = "a fuzzer recognises a finding by a panic"
 )]
 
+#[cfg(any(test, feature = "std"))]
+mod corpus;
 #[cfg(feature = "http")]
 mod http_bytes;
 #[cfg(feature = "http")]
@@ -23,6 +25,8 @@ mod tower_events;
 mod wire_decode;
 mod wire_roundtrip;
 
+#[cfg(any(test, feature = "std"))]
+pub use corpus::replay;
 #[cfg(feature = "http")]
 pub use http_bytes::http_bytes;
 #[cfg(feature = "tls")]

@@ -5,27 +5,7 @@ use std::string::String;
 use std::vec::Vec;
 use std::{format, println};
 
-/// Runs a body on each file of its target's corpus and regressions.
-fn replay(target: &str, mut body: impl FnMut(&[u8])) {
-    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz");
-    if !fuzz.exists() {
-        // A published crate does not contain the folder.
-        println!("nothing is replayed, because {} does not exist", fuzz.display());
-        return;
-    }
-    let mut files = Vec::new();
-    for folder in ["corpus", "regressions"] {
-        let entries = std::fs::read_dir(fuzz.join(folder).join(target)).into_iter().flatten();
-        files.extend(entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()));
-    }
-    assert!(!files.is_empty(), "there is no corpus for {target}");
-    files.sort();
-    for file in files {
-        // The last name printed is that of the file that failed.
-        println!("{}", file.display());
-        body(&std::fs::read(&file).unwrap());
-    }
-}
+use super::replay;
 
 /// Checks that the README names each regression and a test of the rule that was broken.
 #[test]

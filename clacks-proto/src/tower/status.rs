@@ -75,8 +75,11 @@ impl Tower {
     }
 
     /// An attempt to reach a peer failed because this machine lacks something. The peer keeps its
-    /// status, and is tried again.
+    /// status, and is tried again unless it is ignored.
     pub(super) fn on_failure_here(&mut self, id: PeerId, reason: StatusReason) {
+        if self.peers.is_ignored(id) {
+            return;
+        }
         self.peers.note_failure(id, Some(reason));
         self.back_off(id, self.local.config.probe_backoff);
         self.schedule_announce(id);

@@ -28,6 +28,11 @@ use spies::{Neighbour, Spies};
 const HOUR: u32 = 498_000;
 /// The Unix time at the start of each run.
 const UNIX: u64 = HOUR as u64 * 3_600 + 1_800;
+/// Returns the Unix hour at a time of a run.
+pub(crate) fn hour(now: Instant) -> u32 {
+    HOUR + u32::try_from((1_800 + now.as_nanos() / 1_000_000_000) / 3_600).unwrap_or(0)
+}
+
 /// The most towers that a client knows at its start.
 const MAX_FIRST: usize = 16;
 
@@ -271,9 +276,14 @@ impl Files {
 
     /// Returns when a client begins, or looks for the first time whether its file was put.
     fn start_of(&self, client: usize) -> Duration {
-        let scenario::Files { count, at, over, read_at, .. } = self.section;
+        let scenario::Files { count, at, over, late, late_at, read_at, .. } = self.section;
+        let early = count - late;
         let client = u32::try_from(client).unwrap_or(u32::MAX);
-        let begin = if client < count { at } else { read_at.max(at) };
+        let begin = match client {
+            client if client < early => at,
+            client if client < count => return late_at,
+            _ => read_at.max(at),
+        };
         begin + over * (client % count) / count
     }
 }

@@ -12,6 +12,7 @@ mod hold;
 mod hole;
 mod hop;
 mod liar;
+mod publish_flood;
 mod raw;
 mod role_store;
 mod slow;
@@ -195,6 +196,9 @@ pub(crate) fn store_behaviour(
             let shared = plan.roles.of(tower).filter(|_| colludes);
             let dropped = shared.map(|role| Arc::clone(&role.dropped)).unwrap_or_default();
             Box::new(hop::Hop::new(setup, lists, dropped))
+        }
+        RoleKind::PublishFlood { rate, hours } => {
+            Box::new(publish_flood::PublishFlood::new(setup, rate, hours))
         }
         _ => return None,
     })

@@ -13,7 +13,7 @@ pub struct Bundled {
     pub name: &'static str,
     /// What the scenario shows, in one sentence.
     pub about: &'static str,
-    /// The CPU time that a run takes with the release build on one core of an AMD EPYC (Zen 3),
+    /// The CPU time that a run takes with the release build on one core of an AMD EPYC,
     /// rounded. `None` if it was not measured.
     pub takes: Option<Duration>,
     /// The TOML, with comments that explain the format.

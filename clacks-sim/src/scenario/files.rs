@@ -44,6 +44,11 @@ pub struct Files {
     /// same way. Default: 0s.
     #[serde(with = "crate::duration")]
     pub over: Duration,
+    /// How many of the files are put later, all at the same time. Default: 0.
+    pub late: u32,
+    /// When they are put. Default: at the start.
+    #[serde(with = "crate::duration")]
+    pub late_at: Duration,
     /// For how many hours each file is put, from 1 to 24. Default: 24.
     pub hours: u32,
     /// Whether the client of each file keeps it: it counts the pieces again and again, and replaces
@@ -141,6 +146,8 @@ impl Default for Files {
             redundancy: 2,
             at: Duration::from_secs(60),
             over: Duration::ZERO,
+            late: 0,
+            late_at: Duration::ZERO,
             hours: 24,
             keep: false,
             readers: 0,
@@ -169,6 +176,8 @@ impl Scenario {
         let Some(files) = &self.files else { return Ok(()) };
         within("files.count", files.count, &(1..=10_000))?;
         within("files.size", files.size, &(1..=64 << 20))?;
+        within("files.late", files.late, &(0..=files.count))?;
+        times("files.late_at", files.late_at, Duration::ZERO..=self.time)?;
         within("files.redundancy", files.redundancy, &(2..=8))?;
         within("files.hours", files.hours, &(1..=24))?;
         within("files.readers", files.readers, &(0..=1_000))?;

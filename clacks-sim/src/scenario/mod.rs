@@ -438,6 +438,7 @@ impl Scenario {
             files.at = files.at.min(time / 2);
             files.over = files.over.min(time - files.at);
             files.read_at = files.read_at.min(time);
+            files.late_at = files.late_at.min(time);
         }
         let is_late = |target: &mut Target| target.measure.end() > time;
         let removed = self.targets.extract_if(.., is_late).collect();

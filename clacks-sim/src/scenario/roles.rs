@@ -81,6 +81,16 @@ pub enum RoleKind {
         #[serde(default = "message_size")]
         size: usize,
     },
+    /// Publish valid pieces of no file at all towers in turn. They have stores, and follow the
+    /// protocol. Needs `[files]`.
+    PublishFlood {
+        /// Pieces a second from each tower of the role, up to 10 000.
+        rate: f64,
+        /// The hours ahead at which the pieces end, from 0 to 24. Default: 2, which stores take
+        /// also when they are nearly full.
+        #[serde(default = "short_hours")]
+        hours: u32,
+    },
     /// Answer that they queued a piece, and drop it, whether they should queue it or pass it on.
     /// They have stores, and follow the protocol otherwise. Needs `[files]`.
     Hop {
@@ -196,6 +206,10 @@ fn message_size() -> usize {
     64
 }
 
+fn short_hours() -> u32 {
+    2
+}
+
 fn all_networks() -> u32 {
     MADE_UP_NETWORKS
 }
@@ -217,6 +231,7 @@ impl RoleKind {
             Self::Colluder { .. } => "colluder",
             Self::Liar { .. } => "liar",
             Self::Flood { .. } => "flood",
+            Self::PublishFlood { .. } => "publish-flood",
             Self::Hop { .. } => "hop",
             Self::Forge { .. } => "forge",
             Self::Sybil { .. } => "sybil",
@@ -239,7 +254,7 @@ impl RoleKind {
 
     /// Returns whether the towers have stores, in a scenario with `[files]`.
     pub(crate) fn has_store(&self) -> bool {
-        matches!(self, Self::Hop { .. } | Self::Spy {})
+        matches!(self, Self::Hop { .. } | Self::PublishFlood { .. } | Self::Spy {})
     }
 
     /// Returns whether the towers give the pieces that they hold to readers.
@@ -343,8 +358,15 @@ impl Scenario {
         let rate = |rate: f64, most: f64| within(&field("rate"), rate, &(0.0..=most));
         let networks = |count| within(&field("networks"), count, &(1..=MADE_UP_NETWORKS));
         match &role.kind {
+            RoleKind::Hop { .. } | RoleKind::PublishFlood { .. } if self.files.is_none() => {
+                Err(ScenarioError::field(field("kind"), "needs a section [files]"))
+            }
             RoleKind::Hole { share } | RoleKind::Colluder { share } | RoleKind::Liar { share } => {
                 within(&field("share"), *share, &(0.0..=1.0))
+            }
+            RoleKind::PublishFlood { rate: pieces, hours } => {
+                rate(*pieces, 1e4)?;
+                within(&field("hours"), *hours, &(0..=24))
             }
             RoleKind::Flood { rate: messages, size } => {
                 rate(*messages, 1e6)?;
@@ -371,9 +393,6 @@ impl Scenario {
             }
             RoleKind::Slowloris { connections, .. } => {
                 within(&field("connections"), *connections, &(1..=100_000))
-            }
-            RoleKind::Hop { .. } if self.files.is_none() => {
-                Err(ScenarioError::field(field("kind"), "needs a section [files]"))
             }
             RoleKind::Spy {} | RoleKind::Deaf {} | RoleKind::Hop { .. } => Ok(()),
         }
@@ -551,6 +570,7 @@ mod tests {
             "kind = \"slow\"\ndelay = \"5s\"",
             "kind = \"slowloris\"\nconnections = 9",
             "kind = \"slowloris\"\nconnections = 9\nhello = true",
+            "kind = \"publish-flood\"\nrate = 5\nhours = 3\n[files]\n[checks]\nconvergence = false",
             "kind = \"hop\"\nlists = \"forged\"\ncolludes = true\n[files]\n[checks]\n\
              convergence = false",
         ] {
@@ -578,6 +598,7 @@ mod tests {
             ("kind = \"spy\"\ntower = { max_peers = 0 }", "role.0.tower"),
             ("kind = \"spy\"\ntower = { max_pears = 1 }", "max_pears"),
             ("kind = \"colluder\"", "role.0.towers must be at least two"),
+            ("kind = \"publish-flood\"\nrate = 1.0", "role.0.kind needs a section [files]"),
             ("kind = \"hop\"", "role.0.kind needs a section [files]"),
             ("kind = \"hop\"\nlists = \"all\"", "lists"),
             ("kind = \"spy\"\n[[role]]\nkind = \"deaf\"\ntowers = [1, 3]", "role.1.towers"),

@@ -31,6 +31,8 @@ pub(crate) const FORECAST_VISITS: u32 = 16;
 /// The most towers to which pieces are published directly (guess: a quarter of the links of a
 /// tower).
 const MAX_TARGETS: usize = 64;
+/// The time without progress after which a job ends (guess: a person would have stopped it).
+const MAX_STALL: Duration = Duration::from_secs(600);
 /// How often addresses are asked for before a first hop is given up.
 const MAX_PEER_TRIES: u8 = 3;
 /// The time of a visit or an answer before one was measured (guess).
@@ -78,7 +80,21 @@ pub(super) struct Active {
     last_failure: Option<Failure>,
     /// The difference of clocks that the first survey with one has shown, and its first hop.
     clock: Option<(ContactId, i32)>,
+    /// The pieces proved and published.
+    moved: u64,
+    /// How far the job was when it last made progress, and when that was.
+    mark: Mark,
+    moved_at: Instant,
     is_over: bool,
+}
+
+/// How far a job is. It changes with each progress.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Mark {
+    phase: Phase,
+    pieces: u64,
+    /// The towers whose visits ended or answered.
+    visits: u32,
 }
 
 impl Active {
@@ -120,6 +136,9 @@ impl Active {
             wake_at: None,
             last_failure: None,
             clock: None,
+            moved: 0,
+            mark: Mark::default(),
+            moved_at: env.now,
             is_over: false,
         };
         match active.kind {
@@ -137,7 +156,29 @@ impl Active {
     }
 
     pub(super) fn next_wakeup(&self) -> Option<Instant> {
-        self.wake_at
+        let stall = Some(self.moved_at + MAX_STALL).filter(|_| self.may_stall());
+        [self.wake_at, stall].into_iter().flatten().min()
+    }
+
+    /// Returns whether the job waits for towers, and not for its application or a time.
+    fn may_stall(&self) -> bool {
+        !matches!(self.phase, Phase::Idle | Phase::Agreeing | Phase::Waiting)
+    }
+
+    /// Ends a job that makes no progress although towers answer.
+    fn check_stall(&mut self, env: &mut Env) {
+        let visits = self.survey.as_ref().map_or(0, Survey::ended);
+        let mark = Mark { phase: self.phase, pieces: self.moved, visits };
+        let waits_for_group = self.publisher.as_ref().is_some_and(|it| it.needed().is_some());
+        let is_still = self.may_stall() && !waits_for_group && env.events.is_empty();
+        if mark != self.mark || !is_still {
+            (self.mark, self.moved_at) = (mark, env.now);
+        } else if self.moved_at + MAX_STALL <= env.now {
+            match self.kind {
+                Kind::Keep(_) => self.on_keep_trouble(env, JobError::Stalled),
+                _ => self.fail(env, JobError::Stalled),
+            }
+        }
     }
 
     /// Ends the job with its last event.
@@ -162,6 +203,9 @@ impl Active {
             survey.end_visits(env.now);
         }
         self.check_hop(env);
+        if !self.is_over {
+            self.check_stall(env);
+        }
         if !self.is_over {
             self.step(env);
         }
@@ -620,8 +664,10 @@ impl Active {
             (Ask::Publish { group, place, contact }, Body::Published(outcome)) => {
                 let (group, place, contact) = (*group, *place, *contact);
                 env.requests.complete(number, env.now);
-                if outcome == Outcome::TooFast {
-                    env.requests.pause(contact, env.now);
+                self.moved += u64::from(outcome == Outcome::Queued);
+                match outcome {
+                    Outcome::TooFast => env.requests.pause(contact, env.now),
+                    _ => env.requests.end_pauses(contact),
                 }
                 if let Some(publisher) = &mut self.publisher {
                     publisher.on_outcome(group, place, outcome);
@@ -649,6 +695,7 @@ impl Active {
         if !self.collector.set_proved(index) {
             return;
         }
+        self.moved += 1;
         match &mut self.kind {
             Kind::Get(get) => {
                 get.on_piece();

@@ -445,7 +445,7 @@ impl Collector {
         }
         let mut by_count: Vec<_> =
             listed.into_iter().map(|(tower, count)| (count, tower)).collect();
-        by_count.sort_unstable_by_key(|(count, _)| core::cmp::Reverse(*count));
+        by_count.sort_unstable_by(|one, other| other.cmp(one));
         let largest: Vec<_> = by_count.into_iter().take(count).map(|(_, tower)| tower).collect();
         let is_out = |tower| is_bad(tower) || largest.contains(&tower);
         self.places(group, |index| !self.is_seen(index, is_out))

@@ -281,6 +281,8 @@ pub enum JobError {
     },
     /// The pieces were published, and other first hops don't see them.
     NotSeen,
+    /// The towers answer, and the job made no progress for ten minutes.
+    Stalled,
     /// The job was cancelled.
     Cancelled,
 }
@@ -319,6 +321,10 @@ impl fmt::Display for JobError {
             ),
             Self::NotSeen => f.write_str(
                 "other towers do not see the pieces that were published: use another first tower",
+            ),
+            Self::Stalled => f.write_str(
+                "the towers answer, but nothing has come of it for 10 minutes: use another first \
+                 tower",
             ),
             Self::Cancelled => f.write_str("cancelled"),
         }

@@ -12,7 +12,7 @@ use super::collector::{Scope, Which};
 use super::get::look;
 use super::job::{Health, HealthState, JobError, JobEvent, Phase, Repair};
 use super::publisher::{Publisher, Stuck};
-use super::put::{MAX_HOURS, MAX_JITTER, draw};
+use super::put::{MAX_HOURS, draw, jitter};
 use super::requests::ContactId;
 use super::survey::Survey;
 use super::{Env, FirstHop};
@@ -353,7 +353,7 @@ impl Active {
         if keep.batch.is_empty() {
             return self.next_batch(env);
         }
-        let jitter = MAX_JITTER.min(keep.life / 4);
+        let jitter = jitter(keep.life);
         let mut publisher = Publisher::new(geometry, hour.saturating_add(keep.life), jitter);
         keep.batch.iter().for_each(|it| publisher.order(it.group, it.places.clone()));
         self.publisher = Some(publisher);

@@ -46,6 +46,7 @@ use requests::{Failure, Requests};
 
 pub use job::{Health, HealthState, Job, JobError, JobEvent, Phase, Progress, PutReport, Repair};
 pub use listener::Listener;
+pub use put::hours_with_jitter;
 
 /// The stream of random words of a client. A tower with the same seed has other streams.
 const STREAM: u64 = 0x636C_6965_6E74;

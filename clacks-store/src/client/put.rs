@@ -32,9 +32,23 @@ const MAX_ROUNDS: u8 = 3;
 /// The verifiers that are tried before a put does without them.
 const MAX_LOST_VERIFIERS: u8 = 8;
 /// The most hours by which a piece ends before its file.
-pub(super) const MAX_JITTER: u32 = 2;
+const MAX_JITTER: u32 = 2;
 /// The most hours ahead that a store takes.
 pub(super) const MAX_HOURS: u32 = 24;
+
+/// Returns the most hours by which pieces end before their file, if the file ends in this number of
+/// hours. A short life is not shortened much.
+pub(super) fn jitter(hours: u32) -> u32 {
+    MAX_JITTER.min(hours / 4)
+}
+
+/// Returns the hours after which a file must end so that its pieces last for the given number of
+/// hours. Stores take at most 24, so the pieces of a longer one end earlier.
+#[must_use]
+pub fn hours_with_jitter(hours: u32) -> u32 {
+    let lasts = |end: &u32| end - jitter(*end) >= hours;
+    (hours..MAX_HOURS).find(lasts).unwrap_or(hours.max(MAX_HOURS))
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Put {
@@ -109,9 +123,8 @@ impl Active {
 
     pub(super) fn begin_put(&mut self, env: &mut Env) {
         let until = self.link.file().until;
-        // So that a short life is not shortened much, and no hour is over.
-        let left = until.saturating_sub(env.hour());
-        let jitter = MAX_JITTER.min(left / 4);
+        // No hour may be over.
+        let jitter = jitter(until.saturating_sub(env.hour()));
         let mut publisher = Publisher::new(self.collector.geometry(), until, jitter);
         publisher.order_all();
         let first_end = publisher.first_end();

@@ -25,6 +25,9 @@ pub(crate) const MAX_FAILURES: u32 = 8;
 /// The time for which a tower is left alone after a failure (guess).
 const REDIAL: Duration = Duration::from_millis(500);
 
+/// How often the pause is doubled while a tower says that pieces come too fast: to 16 s.
+const MAX_DOUBLINGS: u32 = 5;
+
 /// A little less than a store allows each link: see [`StoreConfig`](crate::StoreConfig).
 const REQUEST_RATE: Rate = Rate { burst: 200, per_second: 120 };
 /// A little less than a store allows each link.
@@ -90,6 +93,8 @@ struct Contact {
     failures: u32,
     /// After a failure, nothing is sent before this time.
     not_before: Instant,
+    /// The pauses since the last piece that was not too fast.
+    pauses: u32,
 }
 
 impl Contact {
@@ -155,6 +160,7 @@ impl Requests {
             publishes: Bucket::default(),
             failures: 0,
             not_before: Instant::ORIGIN,
+            pauses: 0,
         };
         self.contacts.insert(id, contact);
         self.by_address.insert(address.clone(), id);
@@ -436,10 +442,20 @@ impl Requests {
         }
     }
 
-    /// Sends nothing to a tower for a while.
+    /// Sends nothing for a while to a tower that says that pieces come too fast. The next pause is
+    /// longer.
     pub(crate) fn pause(&mut self, contact: ContactId, now: Instant) {
+        let contact = self.contacts.get_mut(&contact);
+        if let Some(contact) = contact.filter(|contact| contact.not_before <= now) {
+            contact.not_before = now + REDIAL * (1 << contact.pauses);
+            contact.pauses = (contact.pauses + 1).min(MAX_DOUBLINGS);
+        }
+    }
+
+    /// Notes that a piece was not too fast.
+    pub(crate) fn end_pauses(&mut self, contact: ContactId) {
         if let Some(contact) = self.contacts.get_mut(&contact) {
-            contact.not_before = now + REDIAL;
+            contact.pauses = 0;
         }
     }
 }

@@ -568,6 +568,11 @@ impl Survey {
         self.silent() > self.answered / 2
     }
 
+    /// Returns how many towers answered, or did not until their visits ended.
+    pub(crate) fn ended(&self) -> u32 {
+        self.answered + self.failed
+    }
+
     pub(crate) fn answered(&self) -> u32 {
         self.answered
     }

@@ -13,7 +13,7 @@ mod new;
 mod part;
 mod source;
 
-pub use new::{Existing, NewFile, free_space};
+pub use new::{Existing, NewFile, folder_of, free_space};
 pub use part::{Content, ContentError, PartError, PartFile};
 pub use source::{Source, SourceError, spool};
 

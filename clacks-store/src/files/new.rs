@@ -1,13 +1,16 @@
 //! Outputs that appear under their name when they are complete.
 
+use alloc::format;
 use std::ffi::OsStr;
-use std::fs::{File, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::sys::statvfs::statvfs;
 use tempfile::NamedTempFile;
+
+use crate::link::FileId;
 
 /// What to do with a file that has the name of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,22 +26,37 @@ pub enum Existing {
 pub struct NewFile {
     file: NamedTempFile,
     path: PathBuf,
+    /// The permissions at the end.
+    permissions: Permissions,
 }
 
 impl NewFile {
-    /// Creates a file without its name, in the folder of `path`. Other users may read it as far as
-    /// the umask allows it.
+    /// Creates a file with a temporary name, in the folder of `path`. Only its owner may read it
+    /// until it is finished.
+    ///
+    /// The temporary name depends on the file in the network. A file that a killed process left
+    /// under this name is removed. The caller must hold the [`PartFile`](super::PartFile) of the
+    /// same file and folder, whose lock excludes other processes.
     ///
     /// # Errors
     ///
     /// If the folder can't be written.
-    pub fn create(path: &Path) -> io::Result<Self> {
+    pub fn create(path: &Path, id: &FileId) -> io::Result<Self> {
+        let folder = folder_of(path);
+        let name = format!(".clacks-{}.clacks-new", id.short_name());
+        match fs::remove_file(folder.join(&name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         let file = tempfile::Builder::new()
-            .prefix(".clacks-")
-            .suffix(".new")
+            .prefix(&name)
+            .rand_bytes(0)
             .permissions(Permissions::from_mode(0o666))
-            .tempfile_in(folder_of(path))?;
-        Ok(Self { file, path: path.into() })
+            .tempfile_in(folder)?;
+        // The permissions that the umask leaves.
+        let permissions = file.as_file().metadata()?.permissions();
+        file.as_file().set_permissions(Permissions::from_mode(0o600))?;
+        Ok(Self { file, path: path.into(), permissions })
     }
 
     /// Returns the file.
@@ -47,13 +65,15 @@ impl NewFile {
     }
 
     /// Writes the file to the disk, and gives it its name. A link of this name is not followed.
+    /// Other users may read the file then, as far as the umask allows it.
     ///
     /// # Errors
     ///
     /// If the file can't be written, or if its name is used and `existing` keeps that file. The
     /// new file is removed then.
     pub fn finish(self, existing: Existing) -> io::Result<()> {
-        let Self { file, path } = self;
+        let Self { file, path, permissions } = self;
+        file.as_file().set_permissions(permissions)?;
         file.as_file().sync_all()?;
         let renamed = match existing {
             Existing::Keep => file.persist_noclobber(&path),
@@ -75,7 +95,9 @@ pub fn free_space(path: &Path) -> Option<u64> {
     Some(blocks.saturating_mul(size))
 }
 
-fn folder_of(path: &Path) -> &Path {
+/// Returns the folder of a path. It is `.` for a name without a folder.
+#[must_use]
+pub fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if folder.as_os_str() != OsStr::new("") => folder,
         _ => Path::new("."),

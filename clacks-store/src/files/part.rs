@@ -239,15 +239,23 @@ impl PartFile {
                 .file()
                 .read_exact_at(&mut bytes[..], HEADER as u64 + u64::from(record) * RECORD as u64)
                 .map_err(ContentError::Read)?;
-            // The disk may have changed it.
-            if self.prove_record(&bytes).is_none_or(|(proved, _)| proved != index) {
-                return Err(ContentError::Read(io::ErrorKind::InvalidData.into()));
-            }
             shards.push((place, bytes));
         }
-        let shards = shards.iter().map(|(place, bytes)| (*place, &bytes[4..4 + SHARD]));
-        let group = Group::restore(self.geometry, number, &state.root, shards)
-            .map_err(ContentError::Restore)?;
+        let parts = shards.iter().map(|(place, bytes)| (*place, &bytes[4..4 + SHARD]));
+        // This proves the shards as well: their hashes are part of the root.
+        let restored = Group::restore(self.geometry, number, &state.root, parts);
+        let group = restored.map_err(|error| {
+            let is_proved = |(place, bytes): &(u32, Box<[u8; RECORD]>)| {
+                let index = self.geometry.index(number, *place);
+                self.prove_record(bytes).is_some_and(|(proved, _)| proved == index)
+            };
+            // The disk may have changed one.
+            if shards.iter().all(is_proved) {
+                ContentError::Restore(error)
+            } else {
+                ContentError::Read(io::ErrorKind::InvalidData.into())
+            }
+        })?;
         let data = self.geometry.data();
         let plain = group.shards().iter().zip(number * data..(number + 1) * data);
         plain
@@ -410,16 +418,16 @@ impl Content<'_> {
     }
 
     /// Writes the content. `on_group` is called with the number of groups that have been written,
-    /// and the number of all groups.
+    /// and the number of all groups. Its error ends the writing.
     ///
     /// # Errors
     ///
     /// If the log can't be read, the output can't be written, or a group was damaged when it was
-    /// put.
+    /// put. The error of `on_group` is returned as [`ContentError::Write`].
     pub fn write_to(
         mut self,
         output: &mut impl Write,
-        mut on_group: impl FnMut(u32, u32),
+        mut on_group: impl FnMut(u32, u32) -> io::Result<()>,
     ) -> Result<(), ContentError> {
         let groups = self.part.geometry.groups();
         let (mut skip, mut left) = (self.skip, self.header.len);
@@ -436,7 +444,7 @@ impl Content<'_> {
                 output.write_all(bytes).map_err(ContentError::Write)?;
                 left -= bytes.len() as u64;
             }
-            on_group(number + 1, groups);
+            on_group(number + 1, groups).map_err(ContentError::Write)?;
         }
         output.flush().map_err(ContentError::Write)
     }

@@ -37,6 +37,8 @@ pub struct Source<R> {
 pub enum SourceError {
     /// The file could not be read.
     Read(io::Error),
+    /// The temporary file for a stream could not be written.
+    Spool(io::Error),
     /// The file changed while it was read.
     Changed,
     /// The name is too long.
@@ -51,6 +53,7 @@ impl fmt::Display for SourceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Read(error) => write!(f, "the file can't be read: {error}"),
+            Self::Spool(error) => write!(f, "the temporary file can't be written: {error}"),
             Self::Changed => f.write_str("the file changed while it was read"),
             Self::Name(error) => error.fmt(f),
             Self::Geometry(error) => error.fmt(f),
@@ -192,7 +195,7 @@ pub(super) fn spool_up_to(
     mut input: impl Read,
     mut on_bytes: impl FnMut(u64),
 ) -> Result<File, SourceError> {
-    let mut file = tempfile::tempfile()?;
+    let mut file = tempfile::tempfile().map_err(SourceError::Spool)?;
     let mut buffer = vec![0; 256 * 1024];
     let mut len = 0;
     loop {
@@ -207,7 +210,8 @@ pub(super) fn spool_up_to(
             let max = MAX_GROUPS * (MAX_GROUP / 2);
             return Err(SourceError::Geometry(GeometryError::TooLarge { max }));
         }
-        io::Write::write_all(&mut file, buffer.get(..count).unwrap_or_default())?;
+        io::Write::write_all(&mut file, buffer.get(..count).unwrap_or_default())
+            .map_err(SourceError::Spool)?;
         on_bytes(len);
     }
 }

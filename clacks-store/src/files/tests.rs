@@ -50,7 +50,7 @@ fn restored(part: &PartFile, link: &ReadLink) -> Vec<u8> {
     let content = part.content(link).unwrap();
     assert_eq!(content.header().name, "photo.jpg");
     let mut output = Vec::new();
-    content.write_to(&mut output, |_, _| {}).unwrap();
+    content.write_to(&mut output, |_, _| Ok(())).unwrap();
     output
 }
 
@@ -284,7 +284,7 @@ fn a_log_that_the_disk_changes_is_noticed() {
     log[last] ^= 1;
     fs::write(fixture.path(), log).unwrap();
     let content = part.content(&fixture.link).unwrap();
-    let result = content.write_to(&mut Vec::new(), |_, _| {});
+    let result = content.write_to(&mut Vec::new(), |_, _| Ok(()));
     assert!(matches!(result, Err(ContentError::Read(_))), "{result:?}");
 }
 
@@ -293,7 +293,7 @@ fn an_output_that_is_full_is_an_error() {
     let fixture = Fixture::new();
     let part = fixture.with((0..33).chain(400..433));
     let mut full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let result = part.content(&fixture.link).unwrap().write_to(&mut full, |_, _| {});
+    let result = part.content(&fixture.link).unwrap().write_to(&mut full, |_, _| Ok(()));
     assert!(matches!(result, Err(ContentError::Write(_))), "{result:?}");
 }
 
@@ -301,8 +301,9 @@ fn an_output_that_is_full_is_an_error() {
 fn a_new_file_has_its_name_when_it_is_finished() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("photo.jpg");
+    let id = source(b"x", 2).link(1).file();
     let new = |content: &[u8]| {
-        let mut new = NewFile::create(&path).unwrap();
+        let mut new = NewFile::create(&path, &id).unwrap();
         io::Write::write_all(new.file(), content).unwrap();
         new
     };
@@ -324,6 +325,41 @@ fn a_new_file_has_its_name_when_it_is_finished() {
     assert!(fs::symlink_metadata(&path).unwrap().is_file());
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
     assert!(free_space(&path).is_some_and(|free| free > 0));
+}
+
+#[test]
+fn the_output_of_a_killed_process_is_private_and_is_removed_by_the_next_one() {
+    let fixture = Fixture::new();
+    let path = fixture.dir.path().join("photo.jpg");
+    let create = || NewFile::create(&path, &fixture.link.file()).unwrap();
+    let names = || {
+        let entries = fs::read_dir(fixture.dir.path()).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>()
+    };
+    let mut killed = create();
+    io::Write::write_all(killed.file(), b"plaintext").unwrap();
+    let left = names();
+    assert!(matches!(&left[..], [name] if name.ends_with(".clacks-new")), "{left:?}");
+    let mode = |name: &str| fs::metadata(fixture.dir.path().join(name)).unwrap().mode() & 0o777;
+    assert_eq!(mode(&left[0]), 0o600);
+    core::mem::forget(killed);
+    let next = create();
+    assert_eq!(names(), left);
+    next.finish(Existing::Keep).unwrap();
+    assert_eq!(names(), ["photo.jpg"]);
+    fs::write(fixture.dir.path().join("plain"), "").unwrap();
+    assert_eq!(mode("photo.jpg"), mode("plain"), "the umask decides");
+}
+
+#[test]
+fn an_output_that_is_stopped_is_an_error() {
+    let fixture = Fixture::new();
+    let part = fixture.with((0..33).chain(400..433));
+    let mut output = Vec::new();
+    let content = part.content(&fixture.link).unwrap();
+    let result = content.write_to(&mut output, |_, _| Err(io::Error::other("stopped")));
+    assert!(matches!(result, Err(ContentError::Write(_))), "{result:?}");
+    assert!(output.len() < fixture.content.len());
 }
 
 #[test]

@@ -60,6 +60,8 @@ pub(crate) enum Conduct {
     Gone(Vec<(Tag, u32)>),
     /// Lists these tags with these hours, and gives the chunks of the first store that it knows.
     Copy(Vec<(Tag, u32)>),
+    /// Like `Relay`, but says that each published chunk comes too fast.
+    TooFast,
     /// Takes datagrams and answers none.
     Mute,
 }
@@ -153,6 +155,9 @@ impl Fake {
         let answer = match (&body, target) {
             (Body::Publish(_), None) if matches!(self.conduct, Conduct::Drop) => {
                 Body::Published(Outcome::Queued)
+            }
+            (Body::Publish(_), None) if matches!(self.conduct, Conduct::TooFast) => {
+                Body::Published(Outcome::TooFast)
             }
             (Body::Publish(_), None) if !self.known.is_empty() => {
                 self.next = (self.next + 1) % self.known.len();

@@ -7,14 +7,13 @@ use super::first_hop;
 use crate::args::{AccessArgs, TrustArgs};
 use crate::control::socket::client::running_towers;
 use crate::error::Failure;
-use crate::network::membership;
+use crate::network::membership::{self, OPEN};
 use crate::output::wrap;
 
 /// The tower that is asked if there is no other one.
 const DEFAULT: &str = "127.0.0.1:8001";
 
 /// How a network is reached.
-#[derive(Debug)]
 pub(super) struct Access {
     /// The towers in the order in which they are asked.
     pub(super) first: Vec<Address>,
@@ -87,8 +86,20 @@ impl Access {
                 "No tower answers at {DEFAULT}: start one with `clacks tower --listen {DEFAULT}`, or \
                  name another one with --tower HOST:PORT."
             ),
-            _ => format!("No tower answers at {towers}: `clacks ping {}` shows why.", self.first()),
+            _ => format!("No tower answers at {towers}: `{}` shows why.", self.ping()),
         })
+    }
+
+    /// Returns the command that checks the first tower in the same network.
+    fn ping(&self) -> String {
+        let mut command = format!("clacks ping {}", self.first());
+        if self.trust.network != OPEN {
+            command = format!("{command} --network {}", self.trust.network);
+        }
+        if self.trust.clear {
+            command.push_str(" --clear");
+        }
+        command
     }
 
     /// Returns the failure if the first tower passes no requests on.

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::access::Access;
 use super::guest::{Guest, Options, Step};
+use super::interrupt::Interrupt;
 use super::link::taken;
 use super::listen;
 use super::output::{Output, Part, broken, piece_not_written};
@@ -20,11 +21,12 @@ pub(crate) fn run(args: &GetArgs) -> Result<(), Failure> {
     let link = read_link(&args.link)?;
     let output = Output::choose(args)?;
     let mut part = output.part(&link.file())?;
+    let interrupt = Interrupt::listen()?;
     if !part.log.is_complete() {
         report.held(part.log.held(), part.log.needed());
         let collected = match args.listen {
-            true => listen::collect(args, &link, &mut part, &mut report),
-            false => collect(args, &link, &mut part, &mut report),
+            true => listen::collect(args, &link, &mut part, &interrupt, &mut report),
+            false => collect(args, &link, &mut part, &interrupt, &mut report),
         };
         report.clear();
         if let Err(failure) = collected {
@@ -34,11 +36,15 @@ pub(crate) fn run(args: &GetArgs) -> Result<(), Failure> {
     }
     let content = part.log.content(&link).map_err(|error| broken(&error))?;
     let len = content.header().len;
-    let path = output.write(content, &link.file(), args.force, |done, all| {
+    let written = output.write(content, &link.file(), args.force, &interrupt, |done, all| {
         report.work("writing", done, all);
-    })?;
-    part.remove();
+    });
     report.clear();
+    if written.is_err() && interrupt.is_requested() {
+        return Err(report::stopped_writing(&part));
+    }
+    let path = written?;
+    part.remove();
     report.event(&json!({
         "event": "done",
         "verb": "get",
@@ -60,11 +66,12 @@ fn collect(
     args: &GetArgs,
     link: &ReadLink,
     part: &mut Part,
+    interrupt: &Interrupt,
     report: &mut Report,
 ) -> Result<(), Failure> {
     let access = Access::find(&args.access)?;
     let options = Options { verify: args.verify.verify, is_patient: args.patient };
-    let guest = Guest::start(&access, &options)?;
+    let guest = Guest::start(&access, &options, interrupt.clone())?;
     let proved = part.log.indices().collect();
     guest.begin(Job::Get { link: link.keep(), proved })?;
     loop {
@@ -77,7 +84,7 @@ fn collect(
                 guest.proceed()?;
             }
             Step::Event(JobEvent::Piece { piece, .. }) => {
-                part.log.push(&piece).map_err(|error| piece_not_written(&error))?;
+                part.log.push(&piece).map_err(|error| piece_not_written(part, &error))?;
             }
             Step::Event(JobEvent::Got) if part.log.is_complete() => return Ok(()),
             Step::Event(JobEvent::Got) => {

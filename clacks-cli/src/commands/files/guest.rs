@@ -1,8 +1,6 @@
 //! A guest of a network in this process, which does the jobs.
 
 use std::net::TcpListener;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use clacks_proto::driver::Handle;
@@ -14,10 +12,10 @@ use clacks_store::{
 };
 
 use super::access::Access;
+use super::interrupt::Interrupt;
 use crate::error::Failure;
 use crate::identity::{self, Files};
 use crate::setup;
-use crate::signals::{self, HangUp};
 
 /// How often the progress is looked at.
 const TICK: Duration = Duration::from_millis(200);
@@ -31,7 +29,7 @@ const OWN_ADDRESS: &str = "guest.invalid:1";
 /// A guest that runs.
 pub(super) struct Guest {
     client: Box<dyn ClientHandle>,
-    is_interrupted: Arc<AtomicBool>,
+    interrupt: Interrupt,
 }
 
 /// What happens next.
@@ -52,12 +50,11 @@ pub(super) struct Options {
 
 impl Guest {
     /// Starts a guest.
-    pub(super) fn start(access: &Access, options: &Options) -> Result<Self, Failure> {
-        let is_interrupted = Arc::new(AtomicBool::new(false));
-        let flag = is_interrupted.clone();
-        signals::listen(HangUp::Stops, move |_| flag.store(true, Ordering::SeqCst)).map_err(
-            |error| Failure::failed(format_args!("Signals cannot be received ({error}).")),
-        )?;
+    pub(super) fn start(
+        access: &Access,
+        options: &Options,
+        interrupt: Interrupt,
+    ) -> Result<Self, Failure> {
         let mut client = ClientConfig::new(access.first.clone());
         client.route = if access.is_direct { Route::Direct } else { Route::Stem };
         client.first_hop = access.first_hop();
@@ -84,7 +81,7 @@ impl Guest {
             let tower: SecureTower = setup::secure(tower, &identity, policy)?;
             run(tower, client, &seed)?
         };
-        Ok(Self { client, is_interrupted })
+        Ok(Self { client, interrupt })
     }
 
     /// Starts a job.
@@ -104,7 +101,7 @@ impl Guest {
 
     /// Waits for the next event, but not long.
     pub(super) fn next(&self) -> Result<Step, Failure> {
-        if self.is_interrupted.load(Ordering::SeqCst) {
+        if self.interrupt.is_requested() {
             return Ok(Step::Interrupted);
         }
         let event = self.client.next(TICK).ok_or_else(ended)?;

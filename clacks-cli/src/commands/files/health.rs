@@ -7,6 +7,7 @@ use clacks_store::{Health, HealthState, Job, JobEvent};
 use super::access::Access;
 use super::any_link;
 use super::guest::{Guest, Options, Step};
+use super::interrupt::Interrupt;
 use super::link::{rough, until_text};
 use super::report::{self, Report, percent, state_text};
 use crate::args::HealthArgs;
@@ -19,7 +20,8 @@ pub(crate) fn run(args: &HealthArgs) -> Result<(), Failure> {
     let mut report = Report::new(args.access.json);
     let link = any_link(&args.link)?.keep();
     let access = Access::find(&args.access)?;
-    let guest = Guest::start(&access, &Options { verify: 1, is_patient: true })?;
+    let options = Options { verify: 1, is_patient: true };
+    let guest = Guest::start(&access, &options, Interrupt::listen()?)?;
     guest.begin(Job::Health(link.clone()))?;
     let health = loop {
         let step = guest.next()?;
@@ -66,7 +68,7 @@ fn write(health: &Health, pieces: u32) -> Result<(), Failure> {
     )?;
     writeln!(
         out,
-        "seen    {} of {} pieces at {} of {} towers",
+        "seen    {} of {} pieces; {} of {} towers answered",
         grouped(health.seen.into()),
         grouped(pieces.into()),
         health.visited,

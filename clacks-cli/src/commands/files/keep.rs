@@ -3,11 +3,12 @@
 use std::fmt::Display;
 use std::time::SystemTime;
 
-use clacks_store::{Health, Job, JobEvent, KeepLink, Repair};
+use clacks_store::{Health, HealthState, Job, JobEvent, KeepLink, Repair};
 
 use super::access::Access;
 use super::any_link;
 use super::guest::{Guest, Options, Step};
+use super::interrupt::Interrupt;
 use super::link::until_text;
 use super::report::{self, Report, percent, pieces, state_text};
 use crate::args::KeepArgs;
@@ -19,7 +20,8 @@ pub(crate) fn run(args: &KeepArgs) -> Result<(), Failure> {
     let mut report = Report::new(args.access.json);
     let link = any_link(&args.link)?.keep();
     let access = Access::find(&args.access)?;
-    let guest = Guest::start(&access, &Options { verify: 1, is_patient: true })?;
+    let options = Options { verify: 1, is_patient: true };
+    let guest = Guest::start(&access, &options, Interrupt::listen()?)?;
     stay(&guest, &access, &link, &mut report)
 }
 
@@ -32,6 +34,7 @@ pub(super) fn stay(
 ) -> Result<(), Failure> {
     guest.begin(Job::Keep(link.clone()))?;
     report.line("Keeping the file until Ctrl-C.");
+    let mut state = HealthState::Safe;
     loop {
         let step = guest.next()?;
         report.progress(&guest.progress())?;
@@ -40,6 +43,7 @@ pub(super) fn stay(
                 report.clear();
                 report.event(&Report::health_event(&health))?;
                 write(report, check(&health));
+                state = health.state;
             }
             Step::Event(JobEvent::Repaired(repair)) => {
                 report.clear();
@@ -61,6 +65,12 @@ pub(super) fn stay(
             Step::Interrupted => {
                 report.clear();
                 report::end_line();
+                if state == HealthState::Lost {
+                    return Err(Failure::Gone(
+                        "Stopped. The last check found too few pieces, so the file can't be read."
+                            .into(),
+                    ));
+                }
                 report.line("Stopped. The file stays as long as enough of its pieces do.");
                 return Ok(());
             }
@@ -70,7 +80,7 @@ pub(super) fn stay(
 
 fn check(health: &Health) -> String {
     format!(
-        "{}  {} of the worst group are alive (± {}), seen at {} of {} towers",
+        "{}  {} of the worst group are alive (± {}), {} of {} towers answered",
         state_text(health.state),
         percent(health.alive),
         percent(health.error),

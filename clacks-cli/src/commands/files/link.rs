@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use clacks_store::{FileId, SHARD};
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use super::{AnyLink, any_link};
 use crate::args::LinkArgs;
@@ -13,23 +14,24 @@ use crate::output::text::grouped;
 use crate::output::writer::write_to_stdout;
 use crate::output::{json, qr, rfc3339, wrap};
 
-/// Writes a link, or what it says.
+/// Writes a link, or its fields.
 pub(crate) fn run(args: &LinkArgs) -> Result<(), Failure> {
-    let link = any_link(&args.link)?;
+    let mut link = any_link(&args.link)?;
+    if args.keep {
+        link = AnyLink::Keep(link.keep());
+    }
     if args.json {
         json::write(&as_json(&link))?;
         return Ok(());
     }
-    let text = match &link {
-        AnyLink::Read(read) if !args.keep => read.to_string(),
-        link => link.keep().to_string(),
-    };
+    let text = link.text();
     if args.qr {
         // Upper case needs a smaller code.
-        let code = qr::draw(&text.to_uppercase(), qr::Terminal::Stdout)?;
+        let code = qr::draw(&Zeroizing::new(text.to_uppercase()), qr::Terminal::Stdout)?;
         write_to_stdout(format!("{code}\n").as_bytes())?;
     } else if args.keep {
-        write_to_stdout(format!("{text}\n").as_bytes())?;
+        write_to_stdout(text.as_bytes())?;
+        write_to_stdout(b"\n")?;
     } else {
         describe(&link)?;
     }

@@ -5,8 +5,6 @@
 //! without it, so no other tower learns that the file is read.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -14,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use clacks_proto::Message;
 use clacks_store::{Listener, ListeningForecast, ReadLink, StoreConfig};
 
+use super::interrupt::Interrupt;
 use super::link::{end_of, until_text};
 use super::output::{Part, piece_not_written};
 use super::report::{self, Report};
@@ -23,7 +22,6 @@ use crate::control::{Request, TowerStatus};
 use crate::error::Failure;
 use crate::output::Output;
 use crate::output::text::grouped;
-use crate::signals::{self, HangUp};
 
 /// How often the progress is looked at.
 const TICK: Duration = Duration::from_millis(200);
@@ -43,12 +41,9 @@ pub(super) fn collect(
     args: &GetArgs,
     link: &ReadLink,
     part: &mut Part,
+    interrupt: &Interrupt,
     report: &mut Report,
 ) -> Result<(), Failure> {
-    let is_interrupted = Arc::new(AtomicBool::new(false));
-    let flag = is_interrupted.clone();
-    signals::listen(HangUp::Stops, move |_| flag.store(true, Ordering::SeqCst))
-        .map_err(|error| Failure::failed(format_args!("Signals cannot be received ({error}).")))?;
     let mut tower = RunningTower::connect(args.control.as_deref())?;
     let mut listener = Listener::new(&link.keep(), part.log.indices());
     // From here on, so that no message between the two is missed.
@@ -73,7 +68,7 @@ pub(super) fn collect(
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Err(tower_ended()),
         }
-        if is_interrupted.load(Ordering::SeqCst) {
+        if interrupt.is_requested() {
             report.clear();
             return Err(report::stopped(part));
         }
@@ -93,7 +88,7 @@ pub(super) fn collect(
 /// Keeps the piece in a message, if it is one.
 fn take(listener: &mut Listener, message: &Message, part: &mut Part) -> Result<(), Failure> {
     if let Some((piece, _)) = listener.take(message) {
-        part.log.push(&piece).map_err(|error| piece_not_written(&error))?;
+        part.log.push(&piece).map_err(|error| piece_not_written(part, &error))?;
     }
     Ok(())
 }

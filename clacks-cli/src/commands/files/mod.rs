@@ -9,6 +9,7 @@ mod first_hop;
 mod get;
 mod guest;
 mod health;
+mod interrupt;
 mod keep;
 mod link;
 mod listen;
@@ -47,6 +48,14 @@ impl AnyLink {
             Err(LinkError::IsKeepLink) => text.parse().map(Self::Keep).map_err(wrong_link),
             Err(error) => Err(wrong_link(error)),
         }
+    }
+
+    /// Returns the text of the link.
+    fn text(&self) -> Zeroizing<String> {
+        Zeroizing::new(match self {
+            Self::Read(link) => link.to_string(),
+            Self::Keep(link) => link.to_string(),
+        })
     }
 
     /// Returns the link with which the file can be kept alive.
@@ -103,6 +112,9 @@ fn ask_for_link() -> Result<Zeroizing<String>, Failure> {
             Err(Failure::usage("There is no link: give one, or write it to standard input."))
         }
         Ok(_) => Ok(text),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            Err(Failure::usage("Standard input is no text: write a link to it."))
+        }
         Err(error) => {
             Err(Failure::failed(format_args!("Standard input cannot be read ({error}).")))
         }

@@ -2,33 +2,35 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use clacks_store::files::{
-    Content, ContentError, Existing, NewFile, PartError, PartFile, free_space,
+    Content, ContentError, Existing, NewFile, PartError, PartFile, folder_of, free_space,
 };
 use clacks_store::{FileId, SHARD};
+use nix::poll::PollFlags;
 
+use super::interrupt::{Interrupt, Stream};
 use crate::args::GetArgs;
 use crate::error::Failure;
 use crate::output::text::{escape, grouped};
 use crate::output::wrap;
-use crate::output::writer::write_to_stdout;
 
 /// Where the content goes.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Output {
     /// To standard output.
     Stdout,
     /// Into a device or a pipe that exists.
-    Device(PathBuf),
+    Device { path: PathBuf, file: File },
     /// Into a new file in a folder. Without a path it has the name in the stream.
     File { folder: PathBuf, path: Option<(PathBuf, Existing)> },
 }
 
 impl Output {
     /// Returns the output that the options choose. Fails if it is a file that exists and may not be
-    /// replaced.
+    /// replaced. Waits for the reader of a pipe.
     pub(super) fn choose(args: &GetArgs) -> Result<Self, Failure> {
         Ok(match &args.output {
             None => Self::File { folder: ".".into(), path: None },
@@ -49,10 +51,19 @@ impl Output {
             }
             Some(path) => match fs::metadata(path) {
                 Ok(found) if found.is_dir() => Self::File { folder: path.clone(), path: None },
-                Ok(found) if !found.is_file() => Self::Device(path.clone()),
+                Ok(found) if !found.is_file() => {
+                    Self::Device { path: path.clone(), file: open_device(path)? }
+                }
                 _ => {
-                    let existing = may_write(path, args.force)?;
-                    Self::File { folder: folder_of(path), path: Some((path.clone(), existing)) }
+                    if path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+                        return Err(Failure::failed(format_args!(
+                            "There is no folder {}: create it, or choose another place with -o.",
+                            shown(path)
+                        )));
+                    }
+                    let existing = may_write(path, args.force, &Interrupt::default())?;
+                    let folder = folder_of(path).to_owned();
+                    Self::File { folder, path: Some((path.clone(), existing)) }
                 }
             },
         })
@@ -70,8 +81,7 @@ impl Output {
             })?;
             return Ok(Part { log: temporary, path: None });
         };
-        let root: String = id.root.bytes()[..4].iter().map(|byte| format!("{byte:02x}")).collect();
-        let path = folder.join(format!(".clacks-{root}.clacks-part"));
+        let path = folder.join(format!(".clacks-{}.clacks-part", id.short_name()));
         let log = PartFile::open(&path, id).map_err(|error| cannot_open(&path, &error))?;
         let needed = log.missing_bytes() + u64::from(id.geometry.shards()) * SHARD as u64;
         if let Err(failure) = check_space(folder, free_space(&path), needed) {
@@ -83,28 +93,43 @@ impl Output {
         Ok(Part { log, path: Some(path) })
     }
 
-    /// Writes the content. Returns the path if it is a new file.
+    /// Writes the content. Returns the path if it is a new file. Fails if the command is asked to
+    /// stop before the last group is written.
     pub(super) fn write(
         &self,
         content: Content<'_>,
         id: &FileId,
         force: bool,
-        on_group: impl FnMut(u32, u32),
+        interrupt: &Interrupt,
+        mut on_group: impl FnMut(u32, u32),
     ) -> Result<Option<PathBuf>, Failure> {
+        let on_group = |done, all| {
+            on_group(done, all);
+            interrupt.check()
+        };
         match self {
             Self::Stdout => {
-                content.write_to(&mut Stdout, on_group).map_err(|error| match error {
-                    ContentError::Write(error) => Failure::from(error),
-                    error => broken(&error),
-                })?;
+                io::stdout().flush()?;
+                let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+                content.write_to(&mut Stream::new(&file, interrupt), on_group).map_err(
+                    |error| match error {
+                        ContentError::Write(error) => Failure::from(error),
+                        error => broken(&error),
+                    },
+                )?;
                 Ok(None)
             }
-            Self::Device(path) => {
-                let written =
-                    OpenOptions::new().write(true).open(path).map_err(ContentError::Write);
-                written
-                    .and_then(|mut device| content.write_to(&mut device, on_group))
-                    .map_err(|error| not_written(path, &error))?;
+            Self::Device { path, file } => {
+                content.write_to(&mut Stream::new(file, interrupt), on_group).map_err(|error| {
+                    match error {
+                        ContentError::Write(error) => Failure::failed(format_args!(
+                            "{} can't be written ({error}): choose another place with -o, and run \
+                             the command again. It takes all pieces again.",
+                            shown(path)
+                        )),
+                        error => broken(&error),
+                    }
+                })?;
                 Ok(None)
             }
             Self::File { folder, path } => {
@@ -112,12 +137,12 @@ impl Output {
                     Some(chosen) => chosen.clone(),
                     None => {
                         let path = folder.join(name(&content, id));
-                        let existing = may_write(&path, force)?;
+                        let existing = may_write(&path, force, interrupt)?;
                         (path, existing)
                     }
                 };
-                let written = NewFile::create(&path).map_err(ContentError::Write).and_then(|new| {
-                    let mut new = new;
+                let new = NewFile::create(&path, id).map_err(ContentError::Write);
+                let written = new.and_then(|mut new| {
                     content.write_to(new.file(), on_group)?;
                     new.finish(existing).map_err(ContentError::Write)
                 });
@@ -172,29 +197,30 @@ impl Part {
     }
 }
 
-/// Standard output, also if another program has put it into non-blocking mode.
-struct Stdout;
-
-impl Write for Stdout {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        write_to_stdout(bytes).map(|()| bytes.len())
+/// Opens a device or a pipe.
+fn open_device(path: &Path) -> Result<File, Failure> {
+    let cannot = |error: io::Error| {
+        Failure::failed(format_args!(
+            "{} can't be opened ({error}): choose another place with -o.",
+            shown(path)
+        ))
+    };
+    let file = OpenOptions::new().write(true).open(path).map_err(cannot)?;
+    // The path may name another file since its kind was read. A regular file would be overwritten
+    // in place.
+    if file.metadata().map_err(cannot)?.is_file() {
+        return Err(cannot(io::Error::other("it was replaced by a file")));
     }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    Ok(file)
 }
 
 /// Returns the name of a file that was given none.
 fn name(content: &Content<'_>, id: &FileId) -> String {
-    content.header().safe_name().unwrap_or_else(|| {
-        let root: String = id.root.bytes()[..4].iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("clacks-{root}")
-    })
+    content.header().safe_name().unwrap_or_else(|| format!("clacks-{}", id.short_name()))
 }
 
 /// Returns what to do with a file that has the name of the output. Asks on a terminal.
-fn may_write(path: &Path, force: bool) -> Result<Existing, Failure> {
+fn may_write(path: &Path, force: bool, interrupt: &Interrupt) -> Result<Existing, Failure> {
     let Ok(found) = fs::symlink_metadata(path) else { return Ok(Existing::Keep) };
     if found.is_dir() {
         return Err(Failure::failed(format_args!(
@@ -217,8 +243,10 @@ fn may_write(path: &Path, force: bool) -> Result<Existing, Failure> {
     let mut err = io::stderr();
     let _ = write!(err, "{} exists. Replace it? [y/N] ", shown(path)).and_then(|()| err.flush());
     let mut answer = String::new();
-    // A terminal that can't be read says no.
-    let _ = io::stdin().read_line(&mut answer);
+    // If the terminal can't be read, the file is kept.
+    if interrupt.wait_for(io::stdin().as_fd(), PollFlags::POLLIN).is_ok() {
+        let _ = io::stdin().read_line(&mut answer);
+    }
     match answer.trim() {
         "y" | "Y" | "yes" => Ok(Existing::Replace),
         _ => Err(refused()),
@@ -246,11 +274,13 @@ fn cannot_open(path: &Path, error: &PartError) -> Failure {
 }
 
 /// Returns the failure of a piece that could not be written.
-pub(super) fn piece_not_written(error: &io::Error) -> Failure {
-    Failure::failed(format_args!(
-        "A piece can't be written ({error}): free some space, and run the same command again. It \
-         takes only the rest."
-    ))
+pub(super) fn piece_not_written(part: &Part, error: &io::Error) -> Failure {
+    let advice = if part.is_kept() {
+        "free some space, and run the same command again. It takes only the rest"
+    } else {
+        "set TMPDIR to a folder with more space, and run the same command again"
+    };
+    Failure::failed(format_args!("A piece can't be written ({error}): {advice}."))
 }
 
 /// Returns the failure of a content that can't be restored.
@@ -276,13 +306,6 @@ fn not_written(path: &Path, error: &ContentError) -> Failure {
              and run the command again. The pieces are kept."
         )),
         error => broken(error),
-    }
-}
-
-fn folder_of(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-        _ => ".".into(),
     }
 }
 
@@ -330,15 +353,21 @@ mod tests {
     fn the_output_is_a_file_a_folder_or_a_device() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().to_owned();
-        let expected = Output::File { folder: folder.clone(), path: None };
-        assert_eq!(choose(&folder).ok(), Some(expected));
+        let file = |output| match output {
+            Ok(Output::File { folder, path }) => (folder, path),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(file(choose(&folder)), (folder.clone(), None));
+        assert_eq!(file(Output::choose(&args(&[]))), (".".into(), None));
         let path = folder.join("photo.jpg");
-        let expected = Output::File { folder, path: Some((path.clone(), Existing::Keep)) };
-        assert_eq!(choose(&path).ok(), Some(expected));
-        let null = Path::new("/dev/null");
-        assert_eq!(choose(null).ok(), Some(Output::Device(null.into())));
-        let here = Output::File { folder: ".".into(), path: None };
-        assert_eq!(Output::choose(&args(&[])).ok(), Some(here));
+        let expected = (folder.clone(), Some((path.clone(), Existing::Keep)));
+        assert_eq!(file(choose(&path)), expected);
+        assert!(matches!(choose(Path::new("/dev/null")), Ok(Output::Device { .. })));
+        let failure = choose(&folder.join("missing/")).unwrap_err();
+        assert!(failure.sentence().unwrap().contains("There is no folder"));
+        fs::write(&path, "mine").unwrap();
+        assert!(choose(&folder.join("photo.jpg/")).is_err());
+        assert!(open_device(&path).is_err(), "a file is no device");
     }
 
     #[test]
@@ -358,6 +387,7 @@ mod tests {
     fn a_file_that_exists_is_replaced_only_if_asked() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("photo.jpg");
+        let may_write = |path: &Path, force| may_write(path, force, &Interrupt::default());
         assert_eq!(may_write(&path, false).ok(), Some(Existing::Keep));
         fs::write(&path, "mine").unwrap();
         // Standard input of a test may be a terminal, which would be asked.

@@ -1,15 +1,19 @@
 //! `clacks put`: puts a file into the network.
 
 use std::fs::File;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, SystemTime};
 
 use clacks_store::files::{Source, SourceError, spool};
-use clacks_store::{Forecast, Job, JobEvent, MAX_NAME, ReadLink, Secret};
+use clacks_store::{
+    Forecast, Job, JobEvent, MAX_NAME, PutReport, ReadLink, Secret, hours_with_jitter,
+};
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use super::access::Access;
 use super::guest::{Guest, Options, Step};
+use super::interrupt::Interrupt;
 use super::keep;
 use super::output::open_input;
 use super::report::{self, Report};
@@ -25,21 +29,41 @@ pub(crate) fn run(args: &PutArgs) -> Result<(), Failure> {
     let access = Access::find(&args.access)?;
     let mut source = read(args, input, name, &mut report)?;
     let link = source.link(until(SystemTime::now(), args.lifetime));
-    let code = args.qr.then(|| qr::draw(&link.to_string().to_uppercase(), qr::Terminal::Stderr));
+    let code = args.qr.then(|| {
+        let text = Zeroizing::new(link.to_string());
+        qr::draw(&Zeroizing::new(text.to_uppercase()), qr::Terminal::Stderr)
+    });
     let code = code.transpose()?;
     let options = Options { verify: args.verify.verify, is_patient: args.patient };
-    let guest = Guest::start(&access, &options)?;
-    put(&guest, &access, &mut source, &link, options.verify, &mut report)?;
+    let guest = Guest::start(&access, &options, Interrupt::listen()?)?;
+    let (done, forecast) = put(&guest, &access, &mut source, &link, &mut report)?;
+    report.put(&done, forecast.as_ref(), options.verify);
     if let Some(code) = code {
         report.line(code);
     }
-    if !report.is_json() {
-        write_to_stdout(format!("{link}\n").as_bytes())?;
-    }
+    write_link(&report, &link)?;
+    report.put_event(&done)?;
     if args.keep {
         return keep::stay(&guest, &access, &link.keep(), &mut report);
     }
     Ok(())
+}
+
+/// Writes the link to standard output. If that fails, the link goes to standard error, because the
+/// file can't be read without it.
+fn write_link(report: &Report, link: &ReadLink) -> Result<(), Failure> {
+    let text = Zeroizing::new(link.to_string());
+    let written = match report.is_json() {
+        true => report.link_event(link, &text),
+        false => write_to_stdout(text.as_bytes()).and_then(|()| write_to_stdout(b"\n")),
+    };
+    written.map_err(|error| {
+        let _ = writeln!(io::stderr(), "{}", *text);
+        Failure::failed(format_args!(
+            "Standard output cannot be written ({error}): the file was put, and the line above is \
+             its link."
+        ))
+    })
 }
 
 /// Does the job.
@@ -48,9 +72,8 @@ fn put(
     access: &Access,
     source: &mut Source<File>,
     link: &ReadLink,
-    verify: u8,
     report: &mut Report,
-) -> Result<(), Failure> {
+) -> Result<(PutReport, Option<Forecast>), Failure> {
     let mut forecast: Option<Forecast> = None;
     guest.begin(Job::Put(link.keep()))?;
     loop {
@@ -70,7 +93,7 @@ fn put(
             Step::Event(JobEvent::Republishing { pieces }) => report.republishing(pieces)?,
             Step::Event(JobEvent::Put(done)) => {
                 report.clear();
-                return report.put(&done, forecast.as_ref(), link, verify);
+                return Ok((done, forecast));
             }
             Step::Event(JobEvent::Failed(error)) => {
                 return Err(report.failure(error, access, link.file()));
@@ -140,11 +163,11 @@ fn read(
         Input::Stdin => spool(io::stdin().lock(), |bytes| report.spooled(bytes)),
     };
     report.clear();
-    let mut secret = [0; 16];
-    getrandom::fill(&mut secret).map_err(|error| {
+    let mut secret = Zeroizing::new([0; 16]);
+    getrandom::fill(&mut *secret).map_err(|error| {
         Failure::failed(format_args!("The operating system gives no randomness: {error}."))
     })?;
-    let secret = Secret::new(secret);
+    let secret = Secret::new(*secret);
     let source = file.and_then(|file| {
         Source::read(file, name, args.redundancy, secret, |done, all| {
             report.work("reading", done, all);
@@ -169,18 +192,22 @@ fn cannot_read(error: &SourceError) -> Failure {
             let sentence = error.to_string();
             Failure::usage(format_args!("{}.", sentence.replacen("the file", "The file", 1)))
         }
-        SourceError::Changed => Failure::failed(
-            "The file changed while it was read: wait for its end, and put it again.",
-        ),
+        SourceError::Changed => report::file_changed(),
+        SourceError::Spool(error) => Failure::failed(format_args!(
+            "The input needs a temporary file, which can't be written ({error}): set TMPDIR to a \
+             folder with more space that you may write to."
+        )),
         error => Failure::failed(format_args!("The file can't be put, because {error}.")),
     }
 }
 
-/// Returns the Unix hour at whose end a lifetime is over, the first one that is long enough.
+/// Returns the Unix hour at whose end a file is over, the first one at which all pieces last as long
+/// as the lifetime. With one of about 24 hours they may end earlier.
 fn until(now: SystemTime, lifetime: Duration) -> u32 {
-    let unix = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let hours = (unix + lifetime).as_secs().div_ceil(3_600);
-    u32::try_from(hours.saturating_sub(1)).unwrap_or(u32::MAX)
+    let unix = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let (hour, end) = (unix / 3_600, (unix + lifetime.as_secs()).div_ceil(3_600).saturating_sub(1));
+    let hours = u32::try_from(end.saturating_sub(hour)).unwrap_or(u32::MAX);
+    u32::try_from(hour).unwrap_or(u32::MAX).saturating_add(hours_with_jitter(hours))
 }
 
 #[cfg(test)]
@@ -188,11 +215,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_ends_at_the_end_of_the_hour_in_which_its_lifetime_ends() {
+    fn all_pieces_last_for_the_lifetime_if_24_hours_allow_it() {
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         let hours = |hours: u64| Duration::from_secs(hours * 3_600);
         assert_eq!(until(at(0), hours(1)), 0);
         assert_eq!(until(at(1), hours(1)), 1);
+        // All pieces last for 8 hours: they end up to 2 hours before their file.
+        assert_eq!(until(at(1), hours(3)), 3);
+        assert_eq!(until(at(1), hours(4)), 5);
+        assert_eq!(until(at(1), hours(8)), 10);
+        assert_eq!(until(at(1), hours(23)), 24);
         assert_eq!(until(at(3_599), hours(24)), 24);
         assert_eq!(until(at(3_600), hours(24)), 24);
     }

@@ -160,9 +160,9 @@ impl Report {
         let network = &forecast.network;
         let stores = network.stores();
         self.line(format_args!(
-            "{STRONG}{}{STRONG:#} with stores, {} full. {} bytes become {}, which survive the loss of \
+            "{STRONG}{}{STRONG:#}, {} full. {} bytes become {}, which survive the loss of \
              {} at once.",
-            towers(stores),
+            with_stores(stores),
             percent(network.fill()),
             grouped(bytes),
             pieces(forecast.pieces),
@@ -181,8 +181,8 @@ impl Report {
     pub(super) fn get_forecast(&self, forecast: &Forecast) -> Result<(), Failure> {
         self.event(&forecast_event(forecast))?;
         self.line(format_args!(
-            "{STRONG}{}{STRONG:#} with stores. Needed: {}, which takes {}.",
-            towers(forecast.network.stores()),
+            "{STRONG}{}{STRONG:#}. Needed: {}, which takes {}.",
+            with_stores(forecast.network.stores()),
             pieces(forecast.pieces),
             match forecast.time_p99 {
                 most if most < Duration::from_secs(2) => "a moment".to_owned(),
@@ -257,21 +257,18 @@ impl Report {
         Ok(())
     }
 
-    /// Writes that a file was put. The link is written by the caller.
-    pub(super) fn put(
-        &self,
-        report: &PutReport,
-        forecast: Option<&Forecast>,
-        link: &ReadLink,
-        verify: u8,
-    ) -> Result<(), Failure> {
-        let until = link.file().until;
-        self.event(&json!({
+    /// Writes the event with the link of a file that was put.
+    pub(super) fn link_event(&self, link: &ReadLink, text: &str) -> io::Result<()> {
+        json::write(&json!({
             "event": "link",
-            "read": link.to_string(),
+            "read": text,
             "keep": link.keep().to_string(),
-            "until": rfc3339::text(end_of(until)),
-        }))?;
+            "until": rfc3339::text(end_of(link.file().until)),
+        }))
+    }
+
+    /// Writes the last event of a put.
+    pub(super) fn put_event(&self, report: &PutReport) -> Result<(), Failure> {
         self.event(&json!({
             "event": "done",
             "verb": "put",
@@ -282,7 +279,11 @@ impl Report {
             "republished": report.republished,
             "first_end": rfc3339::text(end_of(report.first_end)),
             "seconds": self.elapsed().as_secs_f64(),
-        }))?;
+        }))
+    }
+
+    /// Writes that a file was put, for people. The link comes after it.
+    pub(super) fn put(&self, report: &PutReport, forecast: Option<&Forecast>, verify: u8) {
         self.line(format_args!(
             "{GOOD}put{GOOD:#} {} at {} in {}, seen through {}.",
             pieces(report.pieces),
@@ -309,7 +310,6 @@ impl Report {
             ));
         }
         self.line(format_args!("{QUIET}`clacks get LINK` reads it:{QUIET:#}"));
-        Ok(())
     }
 
     /// Writes a check, as one line with the time (`keep`) or as a table (`health`).
@@ -364,6 +364,12 @@ pub(super) fn towers(count: u32) -> String {
         1 => "1 tower".to_owned(),
         count => format!("{} towers", grouped(count.into())),
     }
+}
+
+/// Returns a number of towers that have a store.
+fn with_stores(count: u32) -> String {
+    let stores = if count == 1 { "a store" } else { "stores" };
+    format!("{} with {stores}", towers(count))
 }
 
 /// Returns a number of pieces.
@@ -461,9 +467,7 @@ fn failure(error: JobError, access: &Access, file: FileId) -> Failure {
                      wrong by more than 5 minutes: set it."
                 .to_owned(),
         }),
-        JobError::Changed => Failure::failed(
-            "The file changed while it was put: wait for its end, and put it again.",
-        ),
+        JobError::Changed => file_changed(),
         JobError::Gone { seen, needed, visited, known, agreed } => {
             let groups = match file.geometry.groups() {
                 1 => "",
@@ -483,6 +487,13 @@ fn failure(error: JobError, access: &Access, file: FileId) -> Failure {
         ),
         error => Failure::failed(format_args!("The job ended: {error}.")),
     }
+}
+
+/// Returns the failure of a put whose file changed.
+pub(super) fn file_changed() -> Failure {
+    Failure::failed(
+        "The file changed while it was put: wait until it is complete, and put it again.",
+    )
 }
 
 /// Returns the sentence about a clock, if the clocks of towers are ahead by so many minutes.
@@ -532,6 +543,15 @@ pub(super) fn stopped(part: &Part) -> Failure {
         "Stopped. The same command takes only the rest."
     } else {
         "Stopped. Nothing was written."
+    })
+}
+
+/// Returns the failure of a get that was stopped while it wrote the output.
+pub(super) fn stopped_writing(part: &Part) -> Failure {
+    interrupted(if part.is_kept() {
+        "Stopped. The pieces are kept, and the same command takes none of them again."
+    } else {
+        "Stopped. The output is incomplete."
     })
 }
 
