@@ -447,16 +447,9 @@ impl<M: StateMachine> Store<M> {
         let number = datagram.number;
         match &datagram.body {
             Body::Relay { hops, target, inner } => {
-                let request = Body::decode_inner(inner);
-                // A request that can't be decoded costs as much as another one.
-                let counted = request.as_ref().unwrap_or(&Body::Lost);
-                if self.is_within_rate(link, number, counted) {
-                    match request {
-                        Ok(request) => {
-                            self.relay(link, number, *hops, target.as_ref(), &request);
-                        }
-                        Err(_) => self.stats.ignored += 1,
-                    }
+                let Ok(request) = Body::decode_inner(inner) else { return };
+                if self.is_within_rate(link, number, &request) {
+                    self.relay(link, number, *hops, target.as_ref(), &request);
                 }
             }
             request if Awaited::by(request).is_some() => {
