@@ -90,8 +90,8 @@ measure() {
     cat <<TEXT
 # Resilience
 
-Throughput and losses of the network under attacks and failures, measured in the simulator (\`clacks sim\`) on real
-towers in virtual time. \`clacks-sim/resilience.sh\` writes this file.
+Throughput and losses of the network under attacks and failures, measured in the simulator
+(\`clacks sim\`) on real towers in virtual time. \`clacks-sim/resilience.sh\` writes this file.
 
 Each table has the command that repeats the column "after": towers with the default configuration.
 The column "before" was measured in the same run with the same seeds and all rules against attacks

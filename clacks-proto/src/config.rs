@@ -551,7 +551,7 @@ impl Config {
     /// | link, with datagrams | `outbox` and `2 * max_len` |
     /// | tower, with datagrams | `inbox` |
     /// | notice of `max_pending_notices`, and offer | 256 |
-    /// | link, if HTTP is spoken | 128 KiB, `4 * max_message`, and 256 for each message of `window` |
+    /// | link, if HTTP is spoken | 128 KiB, `4 * max_message`, 256 for each message of `window` |
     /// | tower, if HTTP is spoken | 256 KiB and `24 * max_message`, to read one request |
     ///
     /// A test fills a tower and checks with a counting allocator that it stays below the bound.

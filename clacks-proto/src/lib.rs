@@ -30,12 +30,16 @@
 //! direction. With sockets the loop is the same.
 //!
 //! ```
-//! use clacks_proto::{Action, Address, Config, Event, Instant, LinkId, Message, Seed, StateMachine, Tower};
+//! use clacks_proto::{Action, Address, Config, Event, Instant, LinkId, Message, Seed};
+//! use clacks_proto::{StateMachine, Tower};
 //! use core::{net::{IpAddr, Ipv4Addr}, time::Duration};
 //!
 //! let address = |port| Address::new("127.0.0.1", port);
 //! // Fixed seeds make a run repeatable. Towers in a real network need `Seed::generate()`.
-//! let tower = |port: u16| Tower::new(Config::default(), address(port).unwrap(), &Seed::from_u64(port.into()));
+//! let tower = |port: u16| {
+//!     let seed = Seed::from_u64(port.into());
+//!     Tower::new(Config::default(), address(port).unwrap(), &seed)
+//! };
 //! let mut towers = [tower(8001)?, tower(8002)?];
 //! let mut now = Instant::ORIGIN;
 //! towers[0].enqueue(Message::text("Hello Discworld!"), now)?;

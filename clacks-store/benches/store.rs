@@ -49,7 +49,7 @@ fn geometry() -> Geometry {
 
 fn plain() -> Vec<u8> {
     let mut plain = vec![0; BYTES];
-    apply_cipher(&Secret::new([3; 16]), 0, &mut plain);
+    apply_cipher(&Secret::new([3; 16]), 0, &mut plain).unwrap();
     plain
 }
 
@@ -64,7 +64,7 @@ fn seal_group(
     plain: &[u8],
 ) -> (Group, GroupRoots, Vec<Box<[u8; CHUNK]>>) {
     let mut bytes = plain.to_vec();
-    apply_cipher(secret, 0, &mut bytes);
+    apply_cipher(secret, 0, &mut bytes).unwrap();
     let group = Group::encode(geometry(), 0, shards(&bytes)).unwrap();
     let roots = GroupRoots::new(vec![group.root()]);
     let chunks = (0..).zip(group.shards()).map(|(index, shard)| {
@@ -83,7 +83,7 @@ fn nanos(mib_per_second: f64) -> f64 {
 /// hash.
 fn floor_of_put(plain: &[u8]) {
     let mut bytes = plain.to_vec();
-    apply_cipher(&Secret::new([1; 16]), 0, &mut bytes);
+    apply_cipher(&Secret::new([1; 16]), 0, &mut bytes).unwrap();
     let mut shards = shards(&bytes);
     let parity = reed_solomon_simd::encode(DATA, TOTAL - DATA, &shards).unwrap();
     shards.extend(parity);
@@ -111,7 +111,9 @@ fn put(criterion: &mut Criterion) {
     comparison.row("encode and seal", Some(Target::Nanos(nanos(PUT_MIB_PER_SECOND))), || {
         black_box(seal_group(&secret, &keys, black_box(&plain)));
     });
-    comparison.row("apply the cipher", None, || apply_cipher(&secret, 0, black_box(&mut bytes)));
+    comparison.row("apply the cipher", None, || {
+        apply_cipher(&secret, 0, black_box(&mut bytes)).unwrap();
+    });
     comparison.row("encode", None, || {
         black_box(Group::encode(geometry(), 0, black_box(&data).clone()).unwrap());
     });
@@ -172,7 +174,7 @@ fn get(criterion: &mut Criterion) {
             let shards = pieces.iter().map(|piece| (piece.index(), piece.shard()));
             let restored = Group::restore(geometry(), 0, &group.root(), shards).unwrap();
             let mut bytes = restored.shards()[..DATA].concat();
-            apply_cipher(link.secret(), 0, &mut bytes);
+            apply_cipher(link.secret(), 0, &mut bytes).unwrap();
             assert_eq!(black_box(bytes).len(), plain.len());
         },
     );

@@ -205,11 +205,12 @@ pub fn seal(
     for (bytes, node) in plain[SHARD..].chunks_exact_mut(32).zip(&path.0) {
         bytes.copy_from_slice(node);
     }
-    // The only error is a text of more than 256 GiB.
-    if let Ok(code) =
-        cipher(keys, header).encrypt_inout_detached(&[0; 12].into(), header, plain.into())
-    {
-        mac.copy_from_slice(&code);
+    let sealed =
+        cipher(keys, header).encrypt_inout_detached(&[0; 12].into(), header, (&mut *plain).into());
+    match sealed {
+        Ok(code) => mac.copy_from_slice(&code),
+        // Only a text of more than 256 GiB. The chunk must not contain the shard in clear then.
+        Err(_) => plain.fill(0),
     }
     let id = id_of(&chunk);
     let mask = index ^ pad_of(keys, &id);

@@ -135,16 +135,40 @@ pub fn is_invisible(character: char) -> bool {
             | '\u{E0000}'..='\u{E0FFF}')
 }
 
+/// Bytes are beyond the 256 GiB of a key stream. A file is shorter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CipherError;
+
+impl fmt::Display for CipherError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the shards are beyond the end of the key stream")
+    }
+}
+
+impl core::error::Error for CipherError {}
+
 /// Encrypts or decrypts data shards that begin at a place of the file's stream, in shards.
 ///
 /// The cipher is its own inverse.
-pub fn apply_cipher(secret: &Secret, first_shard: u32, bytes: &mut [u8]) {
+///
+/// # Errors
+///
+/// If the shards are beyond the end of the key stream. All bytes are zeros then, so that no caller
+/// sends them in clear.
+pub fn apply_cipher(
+    secret: &Secret,
+    first_shard: u32,
+    bytes: &mut [u8],
+) -> Result<(), CipherError> {
     let key = secret.content_key();
     let mut cipher = ChaCha20::new(&key.0.into(), &[0; 12].into());
-    // A file is shorter than the 256 GiB of one key stream.
-    if cipher.try_seek(u64::from(first_shard) * SHARD as u64).is_ok() {
-        cipher.apply_keystream(bytes);
-    }
+    let applied = cipher
+        .try_seek(u64::from(first_shard) * SHARD as u64)
+        .and_then(|()| cipher.try_apply_keystream(bytes));
+    applied.map_err(|_| {
+        bytes.fill(0);
+        CipherError
+    })
 }
 
 #[cfg(test)]
@@ -161,7 +185,7 @@ mod tests {
         let mut bytes = header("photo.jpg", 5).encode().unwrap();
         bytes.extend(b"hello");
         bytes.resize(2 * SHARD, 0);
-        apply_cipher(&Secret::new([7; 16]), 0, &mut bytes);
+        apply_cipher(&Secret::new([7; 16]), 0, &mut bytes).unwrap();
         let hash = blake3::hash(&bytes);
         assert_eq!(hash.to_hex().as_str(), include_str!("golden/content").trim());
     }
@@ -170,12 +194,25 @@ mod tests {
     fn the_cipher_starts_at_any_shard() {
         let secret = Secret::new([7; 16]);
         let mut whole = vec![0; 3 * SHARD];
-        apply_cipher(&secret, 0, &mut whole);
+        apply_cipher(&secret, 0, &mut whole).unwrap();
         let mut last = vec![0; SHARD];
-        apply_cipher(&secret, 2, &mut last);
+        apply_cipher(&secret, 2, &mut last).unwrap();
         assert_eq!(whole[2 * SHARD..], last);
-        apply_cipher(&secret, 0, &mut whole);
+        apply_cipher(&secret, 0, &mut whole).unwrap();
         assert!(whole.iter().all(|byte| *byte == 0));
+    }
+
+    #[test]
+    fn no_byte_beyond_the_key_stream_is_left_in_clear() {
+        let secret = Secret::new([7; 16]);
+        // 256 GiB end within the shard after the last whole one.
+        let end = u32::try_from((256u64 << 30) / SHARD as u64).unwrap();
+        for first in [end, end + 1, u32::MAX] {
+            let mut bytes = vec![1; SHARD];
+            assert_eq!(apply_cipher(&secret, first, &mut bytes), Err(CipherError), "{first}");
+            assert!(bytes.iter().all(|byte| *byte == 0), "{first}");
+        }
+        assert_eq!(apply_cipher(&secret, end - 1, &mut vec![1; SHARD]), Ok(()));
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub use client::{
     Progress, PutReport, Repair, Route, enable_client, hours_with_jitter,
 };
 pub use code::{Group, GroupRoots, RestoreError};
-pub use content::{FileHeader, HeaderError, MAX_NAME, apply_cipher, is_invisible};
+pub use content::{CipherError, FileHeader, HeaderError, MAX_NAME, apply_cipher, is_invisible};
 pub use estimate::{Forecast, ListeningForecast, NetworkEstimate, Refusal};
 pub use geometry::{Geometry, GeometryError, MAX_GROUP, MAX_GROUPS, SHARD};
 pub use keys::{ChunkKeys, KeepSecret, Secret};

@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn another_version_is_told() {
+    fn an_unknown_version_is_an_error() {
         let bytes = [0x22; BYTES];
         let text = bech32::encode::<Bech32m>(READ, &bytes).unwrap();
         assert_eq!(text.parse::<ReadLink>(), Err(LinkError::Version(2)));

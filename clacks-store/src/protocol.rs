@@ -23,7 +23,7 @@
 //! The tower that gets 1 carries the request out. It asks the target, or answers lost if the target
 //! is no alive tower that it knows. A publish without a target goes to a tower that is drawn for
 //! each chunk. Other requests without a target, and those whose target is the tower itself, are
-//! answered there. A lost answer comes at the latest after 20 s.
+//! answered there. A tower answers lost if no other answer came in 15 s.
 //!
 //! An inventory never lists tags by request: a tower that was asked for certain tags would learn
 //! which ones belong together.

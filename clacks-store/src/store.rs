@@ -1,4 +1,4 @@
-//! The store of a tower: what it tells neighbours about the chunks in its queue.
+//! The store of a tower: which chunks it holds, for neighbours that ask.
 //!
 //! [`Store`] wraps a tower and is a state machine like it, so each driver runs it unchanged. It
 //! screens what comes in, keeps an inventory of the chunks that the tower holds, and answers the
@@ -63,7 +63,7 @@ pub use config::{StoreConfig, StoreError, enable_store};
 use draw::{Draw, Edge};
 use inventory::{Entry, Inventory};
 use outgoing::{Outgoing, Waiting};
-use relay::{Awaited, NotAwaited, Progress, Relayed, Relays};
+use relay::{Awaited, NotAwaited, Progress, Relayed, Relays, TIMEOUT};
 
 /// The seconds of an hour, the unit of a chunk's end.
 const HOUR: u64 = 3_600;
@@ -257,10 +257,10 @@ impl<M: StateMachine> Store<M> {
         }
     }
 
-    /// Answers and sends what waits. Returns whether something was done.
+    /// Answers requests and sends pending datagrams. Returns whether something was done.
     #[inline(never)]
     fn work(&mut self) -> bool {
-        // All, also if the first one is busy.
+        // Run all three: `||` would skip the rest.
         self.serve() | self.pass_on_postponed() | self.flush()
     }
 
@@ -612,6 +612,7 @@ impl<M: StateMachine> Store<M> {
         request: &Body<'_>,
     ) {
         let is_for_this = target.is_none_or(|target| target == self.inner.tower().address());
+        let ends_at = self.now + TIMEOUT;
         // The owner of the tower may ask through it in any case.
         let is_own = self.edge(link).is_own_machine();
         let may_pass_on = (self.config.relays || is_own) && hops <= MAX_HOPS;
@@ -620,7 +621,7 @@ impl<M: StateMachine> Store<M> {
             if let Some(next) = self.draw.next_of_stem(self.inner.tower(), &edge, self.now) {
                 let inner = request.encode_inner();
                 let body = Body::Relay { hops: hops - 1, target: target.cloned(), inner: &inner };
-                return self.pass_on(link, number, request, &next, &body);
+                return self.pass_on(link, number, request, &next, &body, ends_at);
             }
             // Without another tower, the stem ends here.
         }
@@ -634,7 +635,7 @@ impl<M: StateMachine> Store<M> {
             }
             Some(target) if may_pass_on => {
                 if !self.postpone(link, number, request, target) {
-                    self.pass_on(link, number, request, target, request);
+                    self.pass_on(link, number, request, target, request, ends_at);
                 }
             }
             _ => self.lost(link, number),
@@ -654,7 +655,10 @@ impl<M: StateMachine> Store<M> {
             tower.datagram_peer(address, len).is_some_and(|peer| peer.link.is_some())
         };
         match self.draw.store(tower, self.now, |it| may_dial || has_link(it)) {
-            Some(next) => self.pass_on(link, number, request, &next, request),
+            Some(next) => {
+                let ends_at = self.now + TIMEOUT;
+                self.pass_on(link, number, request, &next, request, ends_at);
+            }
             None => self.carry_out(link, number, request),
         }
     }
@@ -665,7 +669,7 @@ impl<M: StateMachine> Store<M> {
         peer.map_or_else(|| Edge::Guests(self.group_of(link)), Edge::Peer)
     }
 
-    /// Sends a request to a tower, and notes who awaits the answer.
+    /// Sends a request to a tower, and notes which link awaits the answer until `ends_at`.
     fn pass_on(
         &mut self,
         asker: LinkId,
@@ -673,13 +677,15 @@ impl<M: StateMachine> Store<M> {
         request: &Body<'_>,
         to: &Address,
         body: &Body<'_>,
+        ends_at: Instant,
     ) {
         let sent = self.try_pass_on(asker, request, to, body);
         let (Some((to, number)), Some(awaited)) = (sent, Awaited::by(request)) else {
             return self.lost(asker, asked);
         };
         self.stats.relayed += 1;
-        self.relays.insert(number, to, (asker, asked), awaited, self.now);
+        let guests = is_guest(self.inner.tower(), asker).then(|| self.group_of(asker));
+        self.relays.insert(number, to, (asker, asked), guests, awaited, ends_at);
         if let Some(state) = self.outgoing.get_mut(asker) {
             state.relayed += 1;
         }
@@ -689,13 +695,8 @@ impl<M: StateMachine> Store<M> {
     /// because they need no address of their own.
     fn relayed_for(&self, asker: LinkId) -> Option<usize> {
         let (tower, state) = (self.inner.tower(), self.outgoing.get(asker)?);
-        if !is_guest(tower, asker) {
-            return Some(state.relayed);
-        }
-        let of_group = self.outgoing.iter().filter(|(link, other)| {
-            other.group == state.group && other.relayed > 0 && is_guest(tower, *link)
-        });
-        Some(of_group.map(|(_, other)| other.relayed).sum())
+        let is_guest = is_guest(tower, asker);
+        Some(if is_guest { self.relays.of_guests(state.group) } else { state.relayed })
     }
 
     fn try_pass_on(
@@ -741,9 +742,9 @@ impl<M: StateMachine> Store<M> {
         let must_wait = self.needs_dial(to) && (!self.postponed.is_empty() || !self.may_dial());
         let waits = must_wait && has_place && !matches!(request, Body::Publish(_));
         if waits {
-            let ends_at = self.now + MAX_WAIT;
-            let (request, to) = (request.encode_inner().into(), to.clone());
-            self.postponed.push_back(Postponed { asker: link, number, request, to, ends_at });
+            let (arrived_at, to) = (self.now, to.clone());
+            let request = request.encode_inner().into();
+            self.postponed.push_back(Postponed { asker: link, number, request, to, arrived_at });
             self.retry_at = self.next_dial();
         }
         waits
@@ -753,7 +754,7 @@ impl<M: StateMachine> Store<M> {
     fn pass_on_postponed(&mut self) -> bool {
         let mut is_busy = false;
         while let Some(first) = self.postponed.front() {
-            let is_over = first.ends_at <= self.now;
+            let is_over = first.arrived_at + MAX_WAIT <= self.now;
             let to = first.to.clone();
             if !is_over && self.needs_dial(&to) && !self.may_dial() {
                 self.retry_at = self.next_dial();
@@ -763,7 +764,8 @@ impl<M: StateMachine> Store<M> {
             is_busy = true;
             match Body::decode_inner(&first.request) {
                 Ok(request) if !is_over => {
-                    self.pass_on(first.asker, first.number, &request, &to, &request);
+                    let ends_at = first.arrived_at + TIMEOUT;
+                    self.pass_on(first.asker, first.number, &request, &to, &request, ends_at);
                 }
                 _ => self.lost(first.asker, first.number),
             }
@@ -955,7 +957,7 @@ impl<M: StateMachine> Store<M> {
     /// Returns when this store has something to do.
     fn next_own_wakeup(&self) -> Option<Instant> {
         let egress = self.outgoing.next_at(self.config.egress);
-        let dial = self.postponed.front().map(|first| first.ends_at.min(self.retry_at));
+        let dial = self.postponed.front().map(|it| (it.arrived_at + MAX_WAIT).min(self.retry_at));
         [self.relays.next_end(), egress, dial].into_iter().flatten().min()
     }
 }
@@ -993,7 +995,7 @@ const MAX_LOOKS: usize = 8;
 /// The most requests that wait for a dial. One link may have a quarter (guess: a client asks 32
 /// towers at once).
 const MAX_POSTPONED: usize = 256;
-/// How long a request waits for a dial. Clients wait for 15 s in all (guess).
+/// How long a request waits for a dial. The rest of [`TIMEOUT`] is for the answer (guess).
 const MAX_WAIT: Duration = Duration::from_secs(10);
 /// How soon an idle link is looked for again.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -1006,8 +1008,7 @@ struct Postponed {
     number: u32,
     request: Bytes,
     to: Address,
-    /// The request is lost then.
-    ends_at: Instant,
+    arrived_at: Instant,
 }
 
 /// Whether a chunk may be held.

@@ -280,6 +280,20 @@ fn dials_for_others_have_a_rate_and_requests_wait_for_them() {
 }
 
 #[test]
+fn a_request_that_waited_for_a_dial_is_lost_as_soon_as_another_one() {
+    let mut settings = settings();
+    settings.dials = Rate { burst: 3, per_second: 1 };
+    let mut network = idle(9, &settings, |_| {});
+    (1..9).for_each(|store| network.silence(store));
+    ask_all(&mut network);
+    // The last one is dialled after 5 seconds.
+    network.advance(Duration::from_secs(14));
+    assert_eq!(answers(&mut network), [0, 0]);
+    network.advance(Duration::from_secs(2));
+    assert_eq!(answers(&mut network), [0, 8]);
+}
+
+#[test]
 fn links_for_others_are_at_most_a_quarter() {
     let few = |config: &mut Config| {
         config.max_links = 20;

@@ -226,10 +226,10 @@ fn a_request_is_lost_when_its_link_closes_or_its_time_is_over() {
     let ask = |network: &mut Network| {
         network.send(0, 0, 7, &Body::Relay { hops: 1, target: Some(address(1)), inner: &list });
     };
-    // The target does not answer. The request is lost after 20 seconds.
+    // The target does not answer. The request is lost after 15 seconds.
     network.silence(1);
     ask(&mut network);
-    network.advance(Duration::from_secs(19));
+    network.advance(Duration::from_secs(14));
     assert_eq!(network.answers, []);
     network.advance(Duration::from_secs(2));
     let answers = std::mem::take(&mut network.answers);
@@ -292,6 +292,17 @@ fn more_than_eight_hops_are_lost() {
     let list = Body::List { after: START };
     assert!(is_lost(&relay(&mut network, 0, MAX_HOPS + 1, None, &list)));
     assert_eq!(relayed(&network), [0; 3]);
+}
+
+#[test]
+fn a_relay_without_a_request_is_counted_as_ignored() {
+    let mut network = network_of(2);
+    let before = network.stores[0].stats().ignored;
+    for inner in [&[][..], &[5], &[0x82], &[1, 2]] {
+        let answers = network.ask(0, &Body::Relay { hops: 1, target: None, inner });
+        assert_eq!(answers, [] as [Vec<u8>; 0]);
+    }
+    assert_eq!(network.stores[0].stats().ignored, before + 4);
 }
 
 #[test]

@@ -588,7 +588,7 @@ fn ratio(top: f64, bottom: f64) -> Option<f64> {
 }
 
 /// Exact up to 2^53.
-#[allow(clippy::cast_precision_loss)]
+#[allow(clippy::cast_precision_loss, reason = "metrics are shares and means of smaller counts")]
 fn number(count: u64) -> f64 {
     count as f64
 }

@@ -37,13 +37,17 @@ macro_rules! bundle {
 pub(super) const BUNDLED: &[Bundled] = bundle! {
     "original-1", 1 s: "Three towers, of which two know each other, all get to know each other",
     "original-2", 1 s: "A fourth tower joins and crashes, and the others notice",
-    "original-3", 1 s: "A fourth tower crashes and returns without contacts, and the others find it",
+    "original-3", 1 s:
+        "A fourth tower crashes and returns without contacts, and the others find it",
     "capacity", 7 s: "The messages in flight, compared with the send rate times the latency",
     "discovery", 0 s: "Three hundred towers that know only one of them all get to know each other",
-    "listener", 1 s: "The time until a tower hears a message, and 16 of 32, compared with the radio law",
-    "fill", 2 s: "The share of hand-overs that succeed when queues are nearly full, compared with theory",
+    "listener", 1 s:
+        "The time until a tower hears a message, and 16 of 32, compared with the radio law",
+    "fill", 2 s:
+        "The share of hand-overs that succeed when queues are nearly full, compared with theory",
     "sessions", 0 s: "Messages that live while all towers leave and return, compared with theory",
-    "churn", 4 s: "Half of the towers leave and return again and again, half of the times by a crash",
+    "churn", 4 s:
+        "Half of the towers leave and return again and again, half of the times by a crash",
     "netsplit", 25 s: "The network is split into halves and heals",
     "lossy", 7 s: "One segment in a hundred breaks its connection",
     "million", 0 s: "A million towers for an hour",
@@ -69,19 +73,29 @@ pub(super) const BUNDLED: &[Bundled] = bundle! {
     "long-split", 3 s: "The network is split into halves for two hours",
     "turnover", 7 s: "Towers stay for an hour, and one of ten leaves by a crash",
     "acquaintance", 4 s: "A hundred towers with the default configuration get to know each other",
-    "store-ten", 1 s: "A file of 10 MiB is put at one of ten towers, which is killed, and got at another one",
-    "store-keep", 4 s: "Files with keepers, while towers leave and a tenth of them drops what it gets",
-    "store-visits", 0 s: "Readers find the pieces of their files after visits to half of a thousand towers",
-    "store-spies", 9 s: "A twentieth of the towers are spies with all links, and guess who puts and gets files",
-    "store-lossy", 1 s: "Files are put and got while one segment in a hundred breaks its connection",
+    "store-ten", 1 s:
+        "A file of 10 MiB is put at one of ten towers, which is killed, and got at another one",
+    "store-keep", 4 s:
+        "Files with keepers, while towers leave and a tenth of them drops what it gets",
+    "store-visits", 0 s:
+        "Readers find the pieces of their files after visits to half of a thousand towers",
+    "store-spies", 9 s:
+        "A twentieth of the towers are spies with all links, and guess who puts and gets files",
+    "store-lossy", 1 s:
+        "Files are put and got while one segment in a hundred breaks its connection",
     "store-over", 1 s: "Pieces end with their hour, although clocks differ by a minute",
-    "store-decay", 4 s: "Pieces without keepers die with the towers that crash, compared with theory",
+    "store-decay", 4 s:
+        "Pieces without keepers die with the towers that crash, compared with theory",
     "store-holes", 5 s: "Files with keepers, while a tenth of the towers drops what it gets",
     "store-flood", 12 s: "Files stay readable while three of sixty towers fill all queues",
-    "store-hops", 3 s: "Files are put although a tenth of the towers says that it queued pieces and drops them",
-    "store-split", 6 s: "Files with four times the pieces needed are readable in both halves of a network",
-    "store-radio", 5 s: "The time until a tower has heard enough pieces of a file, compared with the radio law",
-    "store-publish", 0 s: "Files stay readable while three of sixty towers publish pieces until all stores are full",
+    "store-hops", 3 s:
+        "Files are put although a tenth of the towers says that it queued pieces and drops them",
+    "store-split", 6 s:
+        "Files with four times the pieces needed are readable in both halves of a network",
+    "store-radio", 5 s:
+        "The time until a tower has heard enough pieces of a file, compared with the radio law",
+    "store-publish", 0 s:
+        "Files stay readable while three of sixty towers publish pieces until all stores are full",
 };
 
 impl Scenario {

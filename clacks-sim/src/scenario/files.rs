@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use clacks_store::CHUNK;
 use serde::{Deserialize, Serialize};
 
 use super::Scenario;
@@ -13,9 +14,9 @@ const MAX_CLIENTS: u64 = 1_000_000;
 
 /// Files in the network.
 ///
-/// All towers without a role and all spies have a store. Each file has a client that puts it, and `readers`
-/// clients that get it. Clients are guests: they are no towers of the scenario, and no fault
-/// concerns them.
+/// All towers without a role and all spies have a store. Each file has a client that puts it, and
+/// `readers` clients that get it. Clients are guests: they are no towers of the scenario, and no
+/// fault concerns them.
 ///
 /// ```toml
 /// [files]
@@ -60,7 +61,7 @@ pub struct Files {
     pub read_at: Duration,
     /// Whether clients ask towers directly, and not through other towers. Default: false.
     pub direct: bool,
-    /// Through how many other towers a client checks what it was told. Default: 1.
+    /// Through how many other towers a client checks what it was told, up to 3. Default: 1.
     pub verify: u8,
     /// Whether clients go on if a job seems not feasible. Default: false.
     pub patient: bool,
@@ -180,6 +181,7 @@ impl Scenario {
         within("files.redundancy", files.redundancy, &(2..=8))?;
         within("files.hours", files.hours, &(1..=24))?;
         within("files.readers", files.readers, &(0..=1_000))?;
+        within("files.verify", files.verify, &(0..=3))?;
         let clients = u64::from(files.count) * (u64::from(files.readers) + 1);
         if clients > MAX_CLIENTS {
             let problem = format!("makes {clients} clients; there must be at most {MAX_CLIENTS}");
@@ -194,6 +196,15 @@ impl Scenario {
         times("files.clock_error", files.clock_error, Duration::ZERO..=day)?;
         if let Some(first) = files.first {
             within("files.first", first, &(0..=self.towers - 1))?;
+        }
+        if self.hold.is_some() {
+            let problem = "is not allowed with [files]: set files.hold";
+            return Err(ScenarioError::field("hold", problem));
+        }
+        let most = self.tower.max_message;
+        if most < CHUNK {
+            let range = format!("at least {CHUNK} with [files]: pieces have so many bytes");
+            return Err(ScenarioError::range("tower.max_message", most, range));
         }
         if self.checks.convergence {
             let problem = "is true; with [files] it must be false, because clients are guests that \

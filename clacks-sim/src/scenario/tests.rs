@@ -531,6 +531,12 @@ mod errors {
                     "[checks]\nsurvival = { n = 4, k = 5, share = 1.0 }",
                     "checks.survival.k is 5; it must be from 1 to 4",
                 ),
+                ("hold = \"30h\"\n[files]", "hold is not allowed with [files]: set files.hold"),
+                (
+                    "[tower]\nmax_message = 100\n[files]",
+                    "tower.max_message is 100; it must be at least 12000 with [files]: pieces have so many bytes",
+                ),
+                ("[files]\nverify = 4", "files.verify is 4; it must be from 0 to 3"),
                 (
                     "[churn]\nsession = \"1s\"\nabsence = \"1s\"\nfrom = \"2h\"\nuntil = \"1h\"",
                     "churn.until is 1h; it must be after churn.from, 2h, and not after the time, 4days 4h",

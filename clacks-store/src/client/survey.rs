@@ -672,7 +672,7 @@ impl Visit {
         }
     }
 
-    /// Takes no more from the tower. Returns what was wanted.
+    /// Ends the visit. Returns the pieces that were still wanted.
     pub(crate) fn give_up(&mut self) -> VecDeque<Wanted> {
         self.has_more = false;
         self.groups.clear();

@@ -258,13 +258,14 @@ impl PartFile {
         })?;
         let data = self.geometry.data();
         let plain = group.shards().iter().zip(number * data..(number + 1) * data);
-        Ok(plain
+        plain
             .map(|(shard, index)| {
                 let mut shard = shard.clone();
-                apply_cipher(secret, index, &mut shard);
-                shard
+                let applied = apply_cipher(secret, index, &mut shard);
+                applied.map_err(|error| ContentError::Read(io::Error::other(error)))?;
+                Ok(shard)
             })
-            .collect())
+            .collect()
     }
 
     /// Reads a log up to the first record that is not proved, and cuts off the rest.

@@ -127,7 +127,7 @@ impl<R: Read + Seek> Source<R> {
         for shard in number * data..(number + 1) * data {
             let mut bytes = vec![0; SHARD];
             self.fill(u64::from(shard) * SHARD as u64, &mut bytes)?;
-            apply_cipher(&self.secret, shard, &mut bytes);
+            apply_cipher(&self.secret, shard, &mut bytes).map_err(io::Error::other)?;
             shards.push(bytes);
         }
         Group::encode(self.geometry, number, shards).ok_or(SourceError::NoGroup)

@@ -40,7 +40,7 @@ pub(super) struct LinkState {
     sent: u64,
 }
 
-/// The links of a store, with what waits for them.
+/// The links of a store and their outgoing datagrams.
 ///
 /// A link with something to send and with room is ready. Ready links take turns: guests get a
 /// quarter while peers wait, then the group that has been sent least, then its link that has been
@@ -77,6 +77,7 @@ impl Outgoing {
         assert!(self.bytes <= max_bytes, "{} bytes wait", self.bytes);
     }
 
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn iter(&self) -> impl Iterator<Item = (LinkId, &LinkState)> {
         self.links.iter().map(|(link, state)| (*link, state))
     }
@@ -103,7 +104,7 @@ impl Outgoing {
         });
     }
 
-    /// Drops what waits for a link that has ended.
+    /// Drops the datagrams of a link that has ended.
     pub(super) fn close(&mut self, link: LinkId) {
         if let Some(state) = self.links.remove(&link) {
             self.bytes -= state.bytes;

@@ -1,15 +1,17 @@
 //! Requests that were passed on for others, until their answers come.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::btree_map::Entry;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use clacks_proto::{Instant, LinkId};
 
+use crate::address_group::AddressGroup;
 use crate::protocol::Body;
 
-/// How long an answer is awaited (guess: clients wait for 15 s).
-const TIMEOUT: Duration = Duration::from_secs(20);
+/// How long after its arrival a request is answered or lost. Clients give it up at that time.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A request that was passed on.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +23,8 @@ pub(super) struct Relayed {
     /// The number of the request on that link.
     pub(super) number: u32,
     pub(super) awaited: Awaited,
+    /// The address group of the asker, if that was a guest.
+    guests: Option<AddressGroup>,
     ends_at: Instant,
 }
 
@@ -75,7 +79,11 @@ pub(super) struct NotAwaited;
 pub(super) struct Relays {
     entries: BTreeMap<u32, Relayed>,
     /// When requests end, the oldest first. The first one is open. Others may be answered.
-    ends: VecDeque<(Instant, u32)>,
+    ends: BTreeSet<(Instant, u32)>,
+    /// The requests that were sent on each link.
+    sent: BTreeMap<LinkId, usize>,
+    /// The requests of guests of each address group.
+    of_guests: BTreeMap<AddressGroup, usize>,
 }
 
 impl Relays {
@@ -98,16 +106,17 @@ impl Relays {
         number: u32,
         to: LinkId,
         (asker, asked): (LinkId, u32),
+        guests: Option<AddressGroup>,
         awaited: Awaited,
-        now: Instant,
+        ends_at: Instant,
     ) {
-        let ends_at = now + TIMEOUT;
-        self.entries.insert(number, Relayed { to, asker, number: asked, awaited, ends_at });
-        if self.ends.len() > 2 * self.entries.len() + 64 {
-            let ends = core::mem::take(&mut self.ends);
-            self.ends = ends.into_iter().filter(|end| self.is_open(*end)).collect();
+        let relayed = Relayed { to, asker, number: asked, awaited, guests, ends_at };
+        self.entries.insert(number, relayed);
+        self.ends.insert((ends_at, number));
+        *self.sent.entry(to).or_default() += 1;
+        if let Some(group) = guests {
+            *self.of_guests.entry(group).or_default() += 1;
         }
-        self.ends.push_back((ends_at, number));
     }
 
     /// Returns the request that an answer on a link belongs to. Removes it with its last answer.
@@ -129,26 +138,23 @@ impl Relays {
     }
 
     pub(super) fn remove(&mut self, number: u32) -> Option<Relayed> {
-        let removed = self.entries.remove(&number);
-        // Most are answered in order. Without this, each would cause a wake-up.
-        while self.ends.front().is_some_and(|end| !self.is_open(*end)) {
-            self.ends.pop_front();
+        let removed = self.entries.remove(&number)?;
+        self.ends.remove(&(removed.ends_at, number));
+        decrease(&mut self.sent, removed.to);
+        if let Some(group) = removed.guests {
+            decrease(&mut self.of_guests, group);
         }
-        removed
-    }
-
-    fn is_open(&self, (at, number): (Instant, u32)) -> bool {
-        self.entries.get(&number).is_some_and(|entry| entry.ends_at == at)
+        Some(removed)
     }
 
     /// Returns when the next request ends.
     pub(super) fn next_end(&self) -> Option<Instant> {
-        self.ends.front().map(|(at, _)| *at)
+        self.ends.first().map(|(at, _)| *at)
     }
 
     /// Removes a request whose time is over.
     pub(super) fn pop_expired(&mut self, now: Instant) -> Option<Relayed> {
-        let (_, number) = self.ends.front().copied().filter(|(at, _)| *at <= now)?;
+        let (_, number) = self.ends.first().copied().filter(|(at, _)| *at <= now)?;
         self.remove(number)
     }
 
@@ -164,10 +170,16 @@ impl Relays {
     #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn assert_consistent(&self, most: usize) {
         assert!(self.entries.len() <= most, "{} requests", self.entries.len());
-        assert!(self.ends.len() <= 2 * most + 65, "{} ends", self.ends.len());
+        assert_eq!(self.ends.len(), self.entries.len());
+        let (mut sent, mut of_guests) = (BTreeMap::new(), BTreeMap::new());
         for (number, entry) in &self.entries {
             assert!(self.ends.contains(&(entry.ends_at, *number)), "{entry:?} does not end");
+            *sent.entry(entry.to).or_default() += 1;
+            if let Some(group) = entry.guests {
+                *of_guests.entry(group).or_default() += 1;
+            }
         }
+        assert_eq!((&self.sent, &self.of_guests), (&sent, &of_guests));
     }
 
     #[cfg(any(test, feature = "fuzzing"))]
@@ -177,7 +189,22 @@ impl Relays {
 
     /// Returns whether a request was sent on a link and not answered.
     pub(super) fn uses(&self, link: LinkId) -> bool {
-        self.entries.values().any(|entry| entry.to == link)
+        self.sent.contains_key(&link)
+    }
+
+    /// Returns how many requests of guests of an address group were not answered.
+    pub(super) fn of_guests(&self, group: AddressGroup) -> usize {
+        self.of_guests.get(&group).copied().unwrap_or(0)
+    }
+}
+
+/// Counts one less. A count of zero is removed.
+fn decrease<K: Ord>(counts: &mut BTreeMap<K, usize>, key: K) {
+    if let Entry::Occupied(mut count) = counts.entry(key) {
+        *count.get_mut() -= 1;
+        if *count.get() == 0 {
+            count.remove();
+        }
     }
 }
 
