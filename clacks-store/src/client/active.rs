@@ -34,7 +34,7 @@ const MAX_TARGETS: usize = 64;
 /// The time without progress after which a job ends (guess: a person would have stopped it).
 const MAX_STALL: Duration = Duration::from_secs(600);
 /// How often addresses are asked for before a first hop is given up.
-const MAX_PEER_TRIES: u8 = 3;
+const MAX_PEER_TRIES: u8 = 4;
 /// The time of a visit or an answer before one was measured (guess).
 const GUESSED_TIME: Duration = Duration::from_millis(300);
 
@@ -403,7 +403,7 @@ impl Active {
         }
         let hops = hops_of(&mut self.stems, survey.hop, env);
         let hop = Way { route, contact: survey.hop, hops, target: None };
-        if let Some(cursor) = survey.wanted_peers() {
+        if let Some(cursor) = survey.wanted_peers(env.now) {
             let body = Body::Peers { cursor };
             match env.requests.send(tower, hop, Ask::Peers, &body, &mut env.rng, env.now) {
                 Ok(()) => survey.on_peers_asked(),
@@ -719,15 +719,21 @@ impl Active {
                 let least = if is_alone { 1 } else { least_hops(env) };
                 let hop = self.survey.as_ref().map_or(self.hop, |survey| survey.hop);
                 let hops = self.stems.get_mut(&hop).filter(|hops| **hops > least);
+                let mut ask_at = env.now;
                 if let Some(hops) = hops.filter(|_| failure == Failure::Lost) {
                     // The network is too small for a stem of this length. Hops see this of each
                     // other as of the origin.
                     *hops -= 1;
                 } else {
+                    if failure == Failure::Lost {
+                        // The next hop may have just ended: the first one notices it soon.
+                        ask_at = ask_at + Duration::from_secs(1 << self.peer_tries);
+                        env.requests.wake_at(ask_at);
+                    }
                     self.peer_tries += 1;
                 }
                 if let Some(survey) = &mut self.survey {
-                    survey.on_peers_failed();
+                    survey.on_peers_failed(ask_at);
                     // Later pages may be missing.
                     if self.peer_tries >= MAX_PEER_TRIES && !survey.knows_no_tower() {
                         survey.end_peers();

@@ -121,6 +121,8 @@ pub(crate) struct Survey {
     /// The next page of addresses.
     cursor: Option<u32>,
     is_asking_peers: bool,
+    /// When addresses are asked for next.
+    ask_peers_at: Instant,
     has_lost_peers: bool,
     peer_pages: u32,
     /// The towers that the first hop knows. They may become other first hops.
@@ -161,6 +163,7 @@ impl Survey {
             visits: BTreeMap::new(),
             cursor: Some(0),
             is_asking_peers: false,
+            ask_peers_at: Instant::ORIGIN,
             has_lost_peers: false,
             peer_pages: 0,
             // The first hop is the end of the way itself if that has an address.
@@ -229,18 +232,19 @@ impl Survey {
     }
 
     /// Returns the page of addresses to ask for.
-    pub(crate) fn wanted_peers(&self) -> Option<u32> {
-        self.cursor.filter(|_| !self.is_asking_peers)
+    pub(crate) fn wanted_peers(&self, now: Instant) -> Option<u32> {
+        self.cursor.filter(|_| !self.is_asking_peers && self.ask_peers_at <= now)
     }
 
     pub(crate) fn on_peers_asked(&mut self) {
         self.is_asking_peers = true;
     }
 
-    /// A page of addresses did not come.
-    pub(crate) fn on_peers_failed(&mut self) {
+    /// A page of addresses did not come. It is asked for again after this instant.
+    pub(crate) fn on_peers_failed(&mut self, ask_at: Instant) {
         self.is_asking_peers = false;
         self.has_lost_peers = true;
+        self.ask_peers_at = ask_at;
     }
 
     /// Returns whether to ask the first hop for the towers that it knows: the last hop does not
@@ -853,7 +857,7 @@ mod tests {
     fn endless_pages_of_addresses_end() {
         let mut survey = Survey::new(0, None, u32::MAX, BTreeSet::new(), Instant::ORIGIN);
         let mut pages = 0;
-        while let Some(cursor) = survey.wanted_peers() {
+        while let Some(cursor) = survey.wanted_peers(Instant::ORIGIN) {
             survey.on_peers_asked();
             let page: Vec<_> = (0..40).map(|host| address(pages, host)).collect();
             survey.on_towers(cursor + 40, &page, |_| 0);
