@@ -575,6 +575,22 @@ fn an_own_tower_passes_each_request_on_to_another_one() {
 }
 
 #[test]
+fn addresses_are_asked_for_again_when_the_next_hop_may_have_ended() {
+    let mut network = Network::of_stores(3);
+    let hop = network.add_fake(Conduct::Relay, &[0, 1, 2]);
+    for seed in 0..8 {
+        network.fake(hop).loses_peers = 3;
+        let file = File::new(9, seed, HOUR + 24);
+        let putter = network.add_client(stem(&[hop]));
+        let start = network.now;
+        network.start(putter, Job::Put(file.link.clone()));
+        network.run(putter, &file).put();
+        let time = network.now.duration_since(start);
+        assert!(time < Duration::from_secs(12), "{time:?}");
+    }
+}
+
+#[test]
 fn an_own_tower_without_others_asks_by_itself() {
     let mut network = Network::of_stores(1);
     let mut config = stem(&[0]);

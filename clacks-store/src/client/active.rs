@@ -403,6 +403,9 @@ impl Active {
         }
         let hops = hops_of(&mut self.stems, survey.hop, env);
         let hop = Way { route, contact: survey.hop, hops, target: None };
+        if let Some(at) = survey.peers_wanted_at(env.now) {
+            env.requests.wake_at(at);
+        }
         if let Some(cursor) = survey.wanted_peers(env.now) {
             let body = Body::Peers { cursor };
             match env.requests.send(tower, hop, Ask::Peers, &body, &mut env.rng, env.now) {
@@ -728,7 +731,6 @@ impl Active {
                     if failure == Failure::Lost {
                         // The next hop may have just ended: the first one notices it soon.
                         ask_at = ask_at + Duration::from_secs(1 << self.peer_tries);
-                        env.requests.wake_at(ask_at);
                     }
                     self.peer_tries += 1;
                 }

@@ -236,6 +236,12 @@ impl Survey {
         self.cursor.filter(|_| !self.is_asking_peers && self.ask_peers_at <= now)
     }
 
+    /// Returns when addresses are asked for again, if that is later.
+    pub(crate) fn peers_wanted_at(&self, now: Instant) -> Option<Instant> {
+        let waits = self.cursor.is_some() && !self.is_asking_peers && self.ask_peers_at > now;
+        waits.then_some(self.ask_peers_at)
+    }
+
     pub(crate) fn on_peers_asked(&mut self) {
         self.is_asking_peers = true;
     }

@@ -74,6 +74,8 @@ pub(crate) struct Fake {
     pub(crate) known: Vec<Address>,
     /// The next tower of longer stems. Without one, all stems end here.
     pub(crate) stem: Option<Address>,
+    /// The requests for addresses that it says are lost, before it answers one.
+    pub(crate) loses_peers: u32,
     /// By how many minutes it says that its clock is ahead.
     pub(crate) clock_ahead: i32,
     /// The requests that came as the hop of a stem.
@@ -177,6 +179,10 @@ impl Fake {
             }
             (_, Some(_)) if matches!(self.conduct, Conduct::Lose) => Body::Lost,
             (_, Some(to)) => return self.pass(link, number, &to, &body, now),
+            (Body::Peers { .. }, None) if self.loses_peers > 0 => {
+                self.loses_peers -= 1;
+                Body::Lost
+            }
             (Body::Peers { .. }, None) => {
                 let known = u32::try_from(self.known.len()).unwrap();
                 Body::Towers { next: 0, known, addresses: self.known.clone() }
@@ -343,6 +349,7 @@ impl Network {
             conduct,
             known,
             stem: None,
+            loses_peers: 0,
             clock_ahead: 0,
             relays: 0,
             shortest_stem: None,
