@@ -39,6 +39,15 @@ measure() {
         awk -F'|' -v OFS='|' '{ print "", $2, $3, $4, $11, $12, $13, "" }'
 }
 
+# files SEEDS SCENARIO [OPTION...]: files exist with the default configuration alone
+files() {
+    echo "$*" >&2
+    printf '\n`clacks sim %s --seeds %s`\n\n' "$(echo "$*" | cut -d' ' -f2-)" "$1"
+    echo '| number | seeds | measured | target | result |'
+    echo '|---|---|---|---|---|'
+    run "$@"
+}
+
 {
     printf '\n## Addresses that do not exist\n'
     measure 1..6 forged-addresses
@@ -84,6 +93,35 @@ measure() {
     # Minutes for each seed.
     measure 1..4 long-split --towers 1000
     measure 1..3 acquaintance --towers 1000 --set messages.count=5000 --set target.0.at_most=3600
+    printf '\n## Files\n'
+    files 1..31 store-ten
+    files 1..61 store-ten --set 'fault.0.towers.range=[0,3]'
+    files 1..31 store-ten --set 'fault.0.towers.range=[0,3]' --set files.size=1048576 --set files.count=20
+    files 1..4 store-visits
+    files 1..11 store-keep
+    files 1..4 store-keep --set files.keep=false
+    files 1..4 store-holes
+    files 1..31 store-hops
+    files 1..4 store-hops --set files.verify=0
+    files 1..31 store-hops --set role.0.lists=dropped
+    files 1..31 store-hops --set role.0.lists=forged --set role.0.colludes=true
+    files 1..31 store-hops --set role.0.lists=forged --set role.0.colludes=true --set files.verify=3
+    files 1..11 store-hops --set role.0.lists=dropped --set role.0.colludes=true
+    files 1..11 store-hops --set role.0.lists=dropped --set role.0.colludes=true --set files.verify=3
+    files 1..11 store-hops --set role.0.lists=hidden
+    for share in 0.05 0.1 0.2; do
+        files 1..11 store-spies --set role.0.towers.share=$share
+        files 1..11 store-spies --set role.0.towers.share=$share --set files.own=true
+    done
+    files 1..3 store-spies --set files.direct=true
+    files 1..4 store-flood
+    files 1..4 store-publish
+    files 1..11 store-split
+    files 1..4 store-split --set files.redundancy=2
+    files 1..4 store-lossy
+    files 1..4 store-over
+    files 1..4 store-decay
+    files 1..11 store-radio
 } >"$table"
 
 {
