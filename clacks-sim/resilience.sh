@@ -120,7 +120,7 @@ files() {
     files 1..4 store-split --set files.redundancy=2
     files 1..4 store-lossy
     files 1..4 store-over
-    files 1..4 store-decay
+    files 1..6 store-decay
     files 1..11 store-radio
 } >"$table"
 
@@ -139,10 +139,10 @@ belongs to "after": a target is met if the worse end of the interval meets it. "
 is divided by the same number of the same scenario and seed without roles and faults. "Unknown"
 means that the number was not reached within the time of the scenario, in all seeds if no mean is
 given. "± 0" means that all seeds have the same number. \`clacks sim NAME --show\` prints a scenario
-and says what the attacker does. Networks have 3 to 200 towers where nothing else is said, and
+and says what the attacker does. Networks have 3 to 300 towers where nothing else is said, and
 \`blackout\` has 1 000.
 
-Not measured here: attackers that coordinate, TLS and operating systems under load. A run is a
+Not measured here: attackers that coordinate (except for files), TLS and systems under load. A run is a
 function of its scenario and seed, so the numbers do not depend on the machine.
 
 Measured on $(date +%Y-%m-%d): $(sed -n 's/^model name.*: //p' /proc/cpuinfo | sed q), $(uname -sm),
