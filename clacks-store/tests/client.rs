@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use clacks_proto::{Message, StateMachine};
 use clacks_store::{
     Chunk, ClientConfig, FirstHop, Health, HealthState, Job, JobError, JobEvent, Listener, Path,
-    Phase, Refusal, Route, SHARD, StoreConfig, Tag, seal,
+    Phase, PutReport, Refusal, Route, SHARD, StoreConfig, Tag, seal,
 };
 use network::{Conduct, File, HOUR, Network, UNIX, address, config};
 
@@ -29,11 +29,23 @@ fn get(file: &File) -> Job {
     Job::Get { link: file.link.clone(), proved: Vec::new() }
 }
 
+/// Puts a file with a new client. Returns what it reports.
+fn put_with(network: &mut Network, config: ClientConfig, file: &File) -> PutReport {
+    let putter = network.add_client(config);
+    network.start(putter, Job::Put(file.link.clone()));
+    network.run(putter, file).put()
+}
+
+/// Gets a file with a new client, and checks its content.
+fn get_with(network: &mut Network, config: ClientConfig, file: &File) {
+    let getter = network.add_client(config);
+    network.start(getter, get(file));
+    network.run(getter, file).assert_restores(file);
+}
+
 /// Puts a file directly.
 fn put(network: &mut Network, file: &File) {
-    let putter = network.add_client(direct(0));
-    network.start(putter, Job::Put(file.link.clone()));
-    network.run(putter, file).put();
+    put_with(network, direct(0), file);
     // The stores list the last pieces.
     network.advance(Duration::from_secs(3));
 }
@@ -148,9 +160,7 @@ fn each_tower_gets_the_same_number_of_pieces() {
         config.route = route;
         for seed in 0..5 {
             let file = File::new(93, seed, HOUR + 24);
-            let putter = network.add_client(config.clone());
-            network.start(putter, Job::Put(file.link.clone()));
-            network.run(putter, &file).put();
+            put_with(&mut network, config.clone(), &file);
         }
         // Pieces that do not rest have moved to random towers.
         network.advance(Duration::from_secs(60));
@@ -187,9 +197,7 @@ fn a_file_is_got_although_the_pieces_of_towers_that_left_are_not_listed_yet() {
         let file = File::new(93, 1, HOUR + 24);
         let mut unverified = direct(0);
         unverified.verify = 0;
-        let putter = network.add_client(unverified);
-        network.start(putter, Job::Put(file.link.clone()));
-        network.run(putter, &file).put();
+        put_with(&mut network, unverified, &file);
         let rest = |network: &Network| {
             let late = u128::from(network.now.as_nanos()) % every.as_nanos();
             every - Duration::from_nanos(u64::try_from(late).unwrap())
@@ -223,12 +231,8 @@ fn a_file_is_got_while_its_pieces_move() {
         let file = File::new(93, 1, HOUR + 24);
         let mut config = stem(&[0]);
         config.route = route;
-        let putter = network.add_client(config.clone());
-        network.start(putter, Job::Put(file.link.clone()));
-        network.run(putter, &file).put();
-        let getter = network.add_client(config);
-        network.start(getter, get(&file));
-        network.run(getter, &file).assert_restores(&file);
+        put_with(&mut network, config.clone(), &file);
+        get_with(&mut network, config, &file);
     }
 }
 
@@ -265,9 +269,7 @@ fn towers_that_lie_only_make_a_get_slower() {
         let liars: Vec<_> = (0..3).map(|_| network.add_fake(conduct.clone(), &[])).collect();
         let all = [&liars[..], &[0, 1, 2, 3]].concat();
         let relay = network.add_fake(Conduct::Relay, &all);
-        let getter = network.add_client(direct(relay));
-        network.start(getter, get(&file));
-        network.run(getter, &file).assert_restores(&file);
+        get_with(&mut network, direct(relay), &file);
         for liar in liars {
             // One list, one fetch of four chunks, and the request for peers of a second look.
             let requests = network.fake(liar).requests;
@@ -471,9 +473,7 @@ fn the_end_of_a_stem_does_not_choose_other_first_hops() {
     put(&mut network, &file);
     // Half of the stems are longer than one hop.
     for _ in 0..8 {
-        let getter = network.add_client(stem(&[first]));
-        network.start(getter, get(&file));
-        network.run(getter, &file).assert_restores(&file);
+        get_with(&mut network, stem(&[first]), &file);
     }
     assert!(network.fake(end).relays > 0);
     for accomplice in accomplices {
@@ -565,9 +565,7 @@ fn an_own_tower_passes_each_request_on_to_another_one() {
         config.first_hop = first_hop;
         for seed in 0..8 {
             let file = File::new(9, seed, HOUR + 24);
-            let putter = network.add_client(config.clone());
-            network.start(putter, Job::Put(file.link.clone()));
-            network.run(putter, &file).put();
+            put_with(&mut network, config.clone(), &file);
         }
         let shortest = if first_hop == FirstHop::Own { 2 } else { 1 };
         assert_eq!(network.fake(own).shortest_stem, Some(shortest));
@@ -596,12 +594,8 @@ fn an_own_tower_without_others_asks_by_itself() {
     let mut config = stem(&[0]);
     config.first_hop = FirstHop::Own;
     let file = File::new(9, 1, HOUR + 24);
-    let putter = network.add_client(config.clone());
-    network.start(putter, Job::Put(file.link.clone()));
-    network.run(putter, &file).put();
-    let getter = network.add_client(config);
-    network.start(getter, get(&file));
-    network.run(getter, &file).assert_restores(&file);
+    put_with(&mut network, config.clone(), &file);
+    get_with(&mut network, config, &file);
 }
 
 #[test]
@@ -828,9 +822,7 @@ fn the_next_first_hop_is_used_when_the_first_one_is_gone() {
     put(&mut network, &file);
     let relay = network.add_fake(Conduct::Relay, &[0, 1, 2]);
     network.kill(0);
-    let getter = network.add_client(stem(&[0, relay]));
-    network.start(getter, get(&file));
-    network.run(getter, &file).assert_restores(&file);
+    get_with(&mut network, stem(&[0, relay]), &file);
     let alone = network.add_client(stem(&[0]));
     network.start(alone, get(&file));
     let before = network.now;

@@ -51,10 +51,10 @@ pub(super) struct Active {
     pub(super) kind: Kind,
     pub(super) phase: Phase,
     pub(super) link: KeepLink,
-    /// The hops of the stem behind each first hop. They are drawn once for a job: a hop that saw
-    /// several lengths on one link could tell the origin from a relay. They are drawn for each first
-    /// hop: if all stems of a job were long, hostile hops would be in most of them. They fall while
-    /// the stem breaks.
+    /// The hops of the stem behind each first hop. A job draws them once: a hop that saw several
+    /// lengths on one link could tell the origin from a relay. It draws them for each first hop: if
+    /// all stems of a job were long, hostile hops would be in most of them. They fall while the
+    /// stem breaks.
     stems: BTreeMap<ContactId, u8>,
     /// The first hop of what is published, and of surveys unless another one is verified.
     pub(super) hop: ContactId,
@@ -864,8 +864,8 @@ impl Active {
     }
 }
 
-/// Returns the hops of the stem behind a first hop: the least, and one more with each coin that shows
-/// heads.
+/// Returns the hops of the stem behind a first hop: the least, and one more with each coin that
+/// shows heads.
 fn hops_of(stems: &mut BTreeMap<ContactId, u8>, first: ContactId, env: &mut Env) -> u8 {
     if env.config.route == Route::Direct {
         return 1;

@@ -201,8 +201,8 @@ fn cannot_read(error: &SourceError) -> Failure {
     }
 }
 
-/// Returns the Unix hour at whose end a file is over, the first one at which all pieces last as long
-/// as the lifetime. With one of about 24 hours they may end earlier.
+/// Returns the Unix hour at whose end a file is over: the first one at which all pieces last as
+/// long as the lifetime. With one of about 24 hours they may end earlier.
 fn until(now: SystemTime, lifetime: Duration) -> u32 {
     let unix = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let (hour, end) = (unix / 3_600, (unix + lifetime.as_secs()).div_ceil(3_600).saturating_sub(1));
