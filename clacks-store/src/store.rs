@@ -21,7 +21,7 @@
 //! | clients fill a part of the queue only | [`publish_below`](StoreConfig::publish_below) |
 //! | chunks from clients end sooner in a fuller queue | [`shorter_from`](StoreConfig::shorter_from) |
 //! | address groups have shares of a fuller queue | [`shares_from`](StoreConfig::shares_from) |
-//! | room that becomes free is given to address groups in turn | [`turn`](StoreConfig::turn) |
+//! | groups that publish little have room of their own | [`reserve_below`](StoreConfig::reserve_below) |
 //! | a link has rates | [`publish_rate`](StoreConfig::publish_rate), [`request_rate`](StoreConfig::request_rate) |
 //! | datagrams have a rate, and address groups take turns | [`egress`](StoreConfig::egress) |
 //! | few links are dialled for others | [`dials`](StoreConfig::dials) |
@@ -58,10 +58,10 @@ use crate::protocol::{
     Body, Datagram, MAX_HOPS, MAX_LEN, MAX_TAGS, MAX_TOWERS, Outcome, Page, Tags,
 };
 use crate::rate::Bucket;
-use admission::{Fill, Turns};
+use admission::Fill;
 pub use config::{StoreConfig, StoreError, enable_store};
 use draw::{Draw, Edge};
-use inventory::{Entry, Inventory};
+use inventory::{Entry, Inventory, Source};
 use outgoing::{Outgoing, Waiting};
 use relay::{Awaited, NotAwaited, Progress, Relayed, Relays, TIMEOUT};
 
@@ -110,7 +110,6 @@ pub struct Store<M> {
     clock: Clock,
     now: Instant,
     inventory: Inventory,
-    turns: Turns,
     outgoing: Outgoing,
     relays: Relays,
     draw: Draw,
@@ -149,7 +148,6 @@ impl<M: StateMachine> Store<M> {
             clock: Clock::new(unix_at_origin, Instant::ORIGIN),
             now: Instant::ORIGIN,
             inventory: Inventory::default(),
-            turns: Turns::default(),
             outgoing: Outgoing::default(),
             relays: Relays::default(),
             dials: Bucket::default(),
@@ -270,7 +268,7 @@ impl<M: StateMachine> Store<M> {
     fn screen(&mut self, offer: OfferId, message: &Message) {
         let tower = self.inner.tower();
         let group = tower.link_of_offer(offer).map(|link| self.group_of(link));
-        let group = group.unwrap_or(AddressGroup::UNKNOWN);
+        let source = Source::Message(group.unwrap_or(AddressGroup::UNKNOWN));
         let held = tower.offer(offer);
         let (id, end) = held.map_or((None, None), |held| (Some(held.id), held.expires_at));
         let chunk = Some(message).filter(|it| self.has_near_hour(it)).map(chunk_of);
@@ -278,13 +276,13 @@ impl<M: StateMachine> Store<M> {
             // A message of another application.
             None => Verdict::ACCEPT,
             Some(None) => self.reject(),
-            Some(Some(chunk)) => self.verdict(chunk, end, group),
+            Some(Some(chunk)) => self.verdict(chunk, end, source),
         };
         let is_accepted = matches!(verdict, Verdict::Accept { .. });
         // If the offer is gone, the sender keeps its message.
         let decided = self.inner.tower_mut().decide(offer, verdict, self.now);
         if let (Ok(()), true, Some(Some(chunk)), Some(id)) = (decided, is_accepted, chunk, id) {
-            self.enter(id, chunk.tag(), chunk.until(), group);
+            self.enter(id, chunk.tag(), chunk.until(), source);
         }
     }
 
@@ -298,14 +296,14 @@ impl<M: StateMachine> Store<M> {
         is_long_as_chunk(message) && until.is_some_and(|until| until.abs_diff(now) <= WEEK)
     }
 
-    fn verdict(&mut self, chunk: &Chunk<'_>, end: Option<Instant>, group: AddressGroup) -> Verdict {
+    fn verdict(&mut self, chunk: &Chunk<'_>, end: Option<Instant>, source: Source) -> Verdict {
         match self.check_hour(chunk.until()) {
             Hour::Over => self.swallow(),
             Hour::TooFar => self.reject(),
             // Others of the same tag would be swallowed, and then nothing would be left.
             Hour::Valid if end.is_some_and(|end| self.ends_early(chunk, end)) => self.reject(),
             Hour::Valid if self.holds(chunk.tag()) => self.swallow(),
-            Hour::Valid if !self.is_within_share(group) => self.reject(),
+            Hour::Valid if !self.is_within_share(source) => self.reject(),
             Hour::Valid => Verdict::Accept { hold: self.config.hold },
         }
     }
@@ -324,14 +322,25 @@ impl<M: StateMachine> Store<M> {
         self.outgoing.get(link).map_or(AddressGroup::UNKNOWN, |state| state.group)
     }
 
-    /// Above a certain fill, each address group has a share of the queue.
-    fn is_within_share(&mut self, group: AddressGroup) -> bool {
+    /// Above a certain fill, each address group has a share of the queue for its messages, and one
+    /// for what it publishes. If it had one for both, a tower through which a flood is published
+    /// could hand over only to towers that drop what they get.
+    fn is_within_share(&mut self, source: Source) -> bool {
         let fill = Fill::of(self.inner.tower());
         if !fill.is_from(self.config.shares_from) {
             return true;
         }
         let groups = self.draw.groups(self.inner.tower(), self.now);
-        self.inventory.of_group(group) < fill.share(&self.config, groups)
+        self.inventory.of_source(source) < fill.share(&self.config, groups)
+    }
+
+    /// Part of the room for messages in transit is reserved for groups that have published few
+    /// chunks, so that a flood by others does not stop them.
+    fn is_within_reserve(&mut self, source: Source) -> bool {
+        let fill = Fill::of(self.inner.tower());
+        let groups = self.draw.groups(self.inner.tower(), self.now);
+        !fill.is_from(self.config.reserve_below)
+            && self.inventory.of_source(source) < fill.reserve(&self.config, groups)
     }
 
     // The inventory.
@@ -379,13 +388,14 @@ impl<M: StateMachine> Store<M> {
             && self.is_held(id)
             && let Some(chunk) = chunk_of(message)
         {
-            self.enter(id, chunk.tag(), chunk.until(), AddressGroup::UNKNOWN);
+            let source = Source::Message(AddressGroup::UNKNOWN);
+            self.enter(id, chunk.tag(), chunk.until(), source);
         }
     }
 
-    fn enter(&mut self, id: MessageId, tag: Tag, until: u32, group: AddressGroup) {
+    fn enter(&mut self, id: MessageId, tag: Tag, until: u32, source: Source) {
         let listed_at = self.next_listing();
-        self.inventory.insert(tag, Entry { id, until, group, listed_at });
+        self.inventory.insert(tag, Entry { id, until, source, listed_at });
     }
 
     /// Returns when new chunks are listed.
@@ -542,14 +552,14 @@ impl<M: StateMachine> Store<M> {
             return Outcome::Queued;
         }
         let fill = Fill::of(self.inner.tower());
-        if self.room() == 0 {
-            self.turns.on_refused(group, self.now);
+        let source = Source::Published(group);
+        if self.room() == 0 && !self.is_within_reserve(source) {
             return Outcome::Full;
         }
         if u64::from(until) > self.furthest_hour(fill.max_hours(&self.config)) {
             return Outcome::TooLong;
         }
-        if !self.is_within_share(group) || !self.turns.is_turn(group, self.config.turn, self.now) {
+        if !self.is_within_share(source) {
             return Outcome::Full;
         }
         let end = (u64::from(until) + 1) * HOUR;
@@ -562,9 +572,8 @@ impl<M: StateMachine> Store<M> {
         let message = Message::bytes(bytes);
         match self.inner.tower_mut().enqueue_with(message.clone(), options, self.now) {
             Ok(nonce) => {
-                self.turns.on_published(group, self.now);
                 if let Some(id) = self.inner.tower().find_message(nonce, &message) {
-                    self.enter(id, chunk.tag(), until, group);
+                    self.enter(id, chunk.tag(), until, source);
                 }
                 Outcome::Queued
             }

@@ -70,6 +70,7 @@ fn above_40_per_cent_a_group_has_a_share_of_what_clients_publish() {
     // 8 towers are 8 groups, and clients count as one more. Each has 2/9 of 100 messages.
     for (shares_from, expected) in [(40, [40, 20]), (100, [60, 0])] {
         let mut settings = settings();
+        settings.reserve_below = 60;
         settings.shares_from = shares_from;
         let mut network = network_of(9, &settings);
         let queued = [(0, 0..80), (1, 100..180)]
@@ -144,16 +145,17 @@ fn a_chunk_with_a_wrong_id_or_hour_is_refused_whatever_door_it_uses() {
 }
 
 #[test]
-fn no_chunk_rests_above_60_per_cent() {
-    for (hold_below, expected) in [(60, 0), (100, 1)] {
+fn no_chunk_rests_above_80_per_cent() {
+    for (hold_below, expected) in [(80, 0), (100, 1)] {
         let mut config = config();
         config.max_queue_messages = 100;
+        config.local_share = 100;
         config.hold_below = hold_below;
         let stores = vec![store(0, config, settings()), store(1, stores::config(), settings())];
         let mut network = Network::new(stores);
         network.advance(Duration::from_secs(60));
         // They rest already, so they stay although later ones do not rest.
-        fill(&mut network, 59, Duration::from_secs(3_000));
+        fill(&mut network, 79, Duration::from_secs(3_000));
         let now = network.now;
         for number in 0..5 {
             let options = EnqueueOptions { lifetime: None, hold: Duration::from_secs(3_000) };
@@ -169,20 +171,50 @@ fn no_chunk_rests_above_60_per_cent() {
 }
 
 #[test]
-fn room_that_becomes_free_is_given_to_groups_in_turn() {
-    for (turn, expected) in [(16, [17, 17]), (u32::MAX, [35, 0])] {
+fn groups_that_publish_little_have_room_of_their_own() {
+    // 4 towers are 4 groups, and clients count as one more. Each has a fifth of 20 messages.
+    for (reserve_below, expected) in [(80, [4, 4]), (60, [0, 0])] {
         let mut settings = settings();
-        settings.turn = turn;
-        let mut network = network_of(1, &settings);
-        fill(&mut network, 35, Duration::from_secs(2));
-        assert_eq!(publish(&mut network, 0, 0..30, HOUR + 1), 25);
-        assert_eq!(publish(&mut network, 1, 100..101, HOUR + 1), 0, "there is no room");
-        network.advance(Duration::from_secs(3));
-        // The greedy one asks first.
-        let greedy = publish(&mut network, 0, 200..300, HOUR + 1);
-        let modest = publish(&mut network, 1, 300..317, HOUR + 1);
-        assert_eq!([greedy, modest], expected, "a lead of {turn}");
+        settings.reserve_below = reserve_below;
+        settings.shares_from = 100;
+        let mut network = network_of(5, &settings);
+        fill(&mut network, 60, Duration::from_secs(3_000));
+        let queued = [(0, 0..20), (1, 100..120)]
+            .map(|(guest, indexes)| publish(&mut network, guest, indexes, HOUR + 1));
+        assert_eq!(queued, expected, "below {reserve_below} %");
     }
+}
+
+#[test]
+fn a_group_that_publishes_much_has_no_reserve() {
+    let mut network = network_of(5, &settings());
+    assert_eq!(publish(&mut network, 0, 0..30, HOUR + 1), 30);
+    fill(&mut network, 30, Duration::from_secs(3_000));
+    assert_eq!(publish(&mut network, 0, 100..120, HOUR + 1), 0);
+    assert_eq!(publish(&mut network, 1, 200..220, HOUR + 1), 4);
+}
+
+#[test]
+fn a_tower_through_which_much_is_published_can_still_hand_over() {
+    let mut settings = settings();
+    settings.unheld = 0;
+    let mut network = network_of(9, &settings);
+    for index in 0..60 {
+        let publish = chunk(index, HOUR + 1);
+        let inner = Body::Publish(&publish).encode_inner();
+        let target = Some(address(0));
+        network.send(0, 1, index, &Body::Relay { hops: 1, target, inner: &inner });
+        network.settle();
+    }
+    assert_eq!(network.stores[0].stats().held, 40, "its share begins at 40 %");
+    let now = network.now;
+    for index in 100..460 {
+        let message = Message::bytes(&chunk(index, HOUR + 5)[..]);
+        network.tower(1).enqueue(message, now).unwrap();
+    }
+    network.advance(Duration::from_secs(90));
+    let held = network.stores[0].stats().held;
+    assert_eq!(held, 40 + 22, "2/9 of 100 came as messages");
 }
 
 /// Fetches chunks for both guests, and returns how many each has after a time.

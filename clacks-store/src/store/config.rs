@@ -35,10 +35,12 @@ pub struct StoreConfig {
     /// with each 4 per cent of fill, but at least twice an equal share. 100 disables the limit.
     /// Default: 40 (guess).
     pub shares_from: u8,
-    /// How many more chunks a group may publish than another group that was refused for lack of
-    /// room in the last 10 seconds. So the room that becomes free is given to groups in turn.
-    /// `u32::MAX` disables the limit. Default: 16 (guess).
-    pub turn: u32,
+    /// The share of the queue, in per cent, up to which a client may publish more chunks if its
+    /// address group has published few of those that are held: at most an equal share of the room
+    /// above `publish_below`. So a flood does not stop those who keep files. Any value up to
+    /// `publish_below` disables the reserve. Default: 80 (the share that the application of a tower
+    /// may fill).
+    pub reserve_below: u8,
     /// How many chunks a guest may publish at once, and then each second. A peer may publish four
     /// times as many, since it passes on those of others. Default: 4 096 and 256
     /// (guess).
@@ -87,7 +89,7 @@ impl Default for StoreConfig {
             shorter_from: 30,
             short_hours: 2,
             shares_from: 40,
-            turn: 16,
+            reserve_below: 80,
             publish_rate: Rate { burst: 4_096, per_second: 256 },
             request_rate: Rate { burst: 256, per_second: 128 },
             list_every: Duration::from_secs(2),

@@ -16,8 +16,17 @@ use crate::chunk::Tag;
 #[derive(Debug, Default)]
 pub(super) struct Inventory {
     entries: BTreeMap<Tag, Entry>,
-    /// The number of chunks of each group.
-    groups: BTreeMap<AddressGroup, usize>,
+    /// The number of chunks from each source.
+    sources: BTreeMap<Source, usize>,
+}
+
+/// Where a chunk came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Source {
+    /// A tower of this group handed it over as a message.
+    Message(AddressGroup),
+    /// It was published through a link to this group.
+    Published(AddressGroup),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -25,8 +34,7 @@ pub(super) struct Entry {
     pub(super) id: MessageId,
     /// The Unix hour at whose end the chunk is over.
     pub(super) until: u32,
-    /// Where the chunk came from.
-    pub(super) group: AddressGroup,
+    pub(super) source: Source,
     /// The chunk is not on pages before.
     pub(super) listed_at: Instant,
 }
@@ -40,20 +48,20 @@ impl Inventory {
         self.entries.get(&tag)
     }
 
-    /// Returns the number of chunks that came from a group.
-    pub(super) fn of_group(&self, group: AddressGroup) -> usize {
-        self.groups.get(&group).copied().unwrap_or(0)
+    /// Returns the number of chunks that came from a source.
+    pub(super) fn of_source(&self, source: Source) -> usize {
+        self.sources.get(&source).copied().unwrap_or(0)
     }
 
     pub(super) fn insert(&mut self, tag: Tag, entry: Entry) {
         self.remove(tag);
         self.entries.insert(tag, entry);
-        *self.groups.entry(entry.group).or_default() += 1;
+        *self.sources.entry(entry.source).or_default() += 1;
     }
 
     pub(super) fn remove(&mut self, tag: Tag) {
         let Some(entry) = self.entries.remove(&tag) else { return };
-        if let btree_map::Entry::Occupied(mut count) = self.groups.entry(entry.group) {
+        if let btree_map::Entry::Occupied(mut count) = self.sources.entry(entry.source) {
             *count.get_mut() -= 1;
             if *count.get() == 0 {
                 count.remove();
@@ -69,11 +77,11 @@ impl Inventory {
 
     #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn assert_consistent(&self) {
-        for (group, count) in &self.groups {
-            let of_group = self.entries.values().filter(|entry| entry.group == *group);
-            assert_eq!(of_group.count(), *count, "chunks of {group:?}");
+        for (source, count) in &self.sources {
+            let of_source = self.entries.values().filter(|entry| entry.source == *source);
+            assert_eq!(of_source.count(), *count, "chunks of {source:?}");
         }
-        assert_eq!(self.groups.values().sum::<usize>(), self.entries.len());
+        assert_eq!(self.sources.values().sum::<usize>(), self.entries.len());
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (Tag, &Entry)> {
