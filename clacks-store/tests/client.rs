@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use clacks_proto::{Message, StateMachine};
+use clacks_proto::{EnqueueOptions, Message, StateMachine};
 use clacks_store::{
     Chunk, ClientConfig, FirstHop, Health, HealthState, Job, JobError, JobEvent, Listener, Path,
     Phase, PutReport, Refusal, Route, SHARD, StoreConfig, Tag, seal,
@@ -402,6 +402,81 @@ fn a_keeper_renews_pieces_before_they_end() {
         event => panic!("{event:?}"),
     }
     network.advance(Duration::from_secs(6 * 3_600));
+    assert_readable(&mut network, 2, &file);
+}
+
+/// Returns ten stores that have room for 400 messages each, and a file in them.
+fn small_stores(file: &File) -> Network {
+    let mut small = config();
+    small.max_queue_messages = 400;
+    let mut network = Network::of_stores_with(10, &small, &StoreConfig::default());
+    put(&mut network, file);
+    network
+}
+
+/// Lets each store hold this number of messages, which end after a time.
+fn fill(network: &mut Network, stores: usize, messages: usize, lifetime: Duration) {
+    let now = network.now;
+    for number in 0..stores {
+        let tower = network.nodes[number].tower_mut();
+        for count in tower.queue_usage().messages..messages {
+            let options = EnqueueOptions { lifetime: Some(lifetime), hold: lifetime };
+            let message = Message::text(&format!("message {count} of {number}"));
+            tower.enqueue_with(message, options, now).unwrap();
+        }
+    }
+    network.settle();
+}
+
+/// Waits for the next repair of a keeper, which must have no trouble. Returns how many hours the
+/// new pieces last.
+fn repair(network: &mut Network, keeper: usize) -> u64 {
+    loop {
+        match network.event(keeper) {
+            JobEvent::Checked(_) => {}
+            JobEvent::Repaired(repair) => {
+                let now = (UNIX + network.now.as_nanos() / 1_000_000_000) / 3_600;
+                return u64::from(repair.until) - now;
+            }
+            event => panic!("{event:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_keeper_shortens_the_life_of_pieces_at_once_when_stores_are_full() {
+    let file = File::new(93, 1, HOUR + 24);
+    let mut network = small_stores(&file);
+    fill(&mut network, 10, 180, Duration::from_secs(1_200));
+    let keeper = network.add_client(direct(9));
+    network.start(keeper, Job::Keep(file.link.clone()));
+    assert!(matches!(network.event(keeper), JobEvent::Checked(_)));
+    (0..3).for_each(|number| network.kill(number));
+    let first = repair(&mut network, keeper);
+    assert!((2..=12).contains(&first), "{first} hours");
+    // The stores become emptier, and new pieces last longer again.
+    network.advance(Duration::from_secs(1_200));
+    network.kill(3);
+    let second = repair(&mut network, keeper);
+    assert_eq!(second, first * 2);
+}
+
+#[test]
+fn a_keeper_keeps_a_file_in_stores_that_a_flood_keeps_full() {
+    let file = File::new(9, 1, HOUR + 4);
+    let mut network = small_stores(&file);
+    fill(&mut network, 10, 240, Duration::from_secs(24 * 3_600));
+    let keeper = network.add_client(direct(9));
+    network.start(keeper, Job::Keep(file.link.clone()));
+    assert_eq!(repair(&mut network, keeper), 2);
+    let end = network.now + Duration::from_secs(20 * 3_600);
+    while network.now < end {
+        match network.event(keeper) {
+            JobEvent::Checked(health) => assert!(health.alive > 0.9, "{health:?}"),
+            JobEvent::Repaired(_) => {}
+            event => panic!("{event:?}"),
+        }
+    }
     assert_readable(&mut network, 2, &file);
 }
 

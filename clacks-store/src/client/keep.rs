@@ -68,8 +68,10 @@ pub(super) struct Keep {
     /// The longest time to the next check. It is doubled with each check, because the first ones
     /// must show how fast pieces are lost in this network.
     longest: Duration,
-    /// The life of a new piece in hours.
+    /// The life of the pieces that were published last, and of those that are published now, in
+    /// hours.
     life: u32,
+    next_life: u32,
     todo: VecDeque<(u32, Vec<u32>)>,
     batch: Vec<Repairing>,
 }
@@ -78,7 +80,8 @@ impl Default for Keep {
     fn default() -> Self {
         let loss = 1.0 / SESSION.as_secs_f64();
         let (todo, batch) = (VecDeque::new(), Vec::new());
-        Self { loss, last: None, longest: MIN_PERIOD, life: MAX_HOURS, todo, batch }
+        let (longest, life) = (MIN_PERIOD, MAX_HOURS);
+        Self { loss, last: None, longest, life, next_life: life, todo, batch }
     }
 }
 
@@ -268,10 +271,12 @@ impl Active {
     /// Begins to count pieces, of which a sample is taken and proved.
     pub(super) fn begin_check(&mut self, env: &mut Env, hop: ContactId) {
         let life = self.keep().map_or(MAX_HOURS, |keep| keep.life);
+        // Pieces that end within this hour may be gone before the next check.
+        let rest = (life / 4).max(1);
         self.phase = Phase::Visiting;
         self.collector.scope = Scope::Sample;
         self.collector.forget_proved();
-        self.collector.fresh_from = env.hour().saturating_add(life / 4);
+        self.collector.fresh_from = env.hour().saturating_add(rest);
         self.begin_survey(env, hop, u32::MAX);
     }
 
@@ -353,8 +358,10 @@ impl Active {
         if keep.batch.is_empty() {
             return self.next_batch(env);
         }
-        let jitter = jitter(keep.life);
-        let mut publisher = Publisher::new(geometry, hour.saturating_add(keep.life), jitter);
+        // The stores may have become emptier.
+        keep.next_life = MAX_HOURS.min(keep.life * 2);
+        let until = hour.saturating_add(keep.next_life);
+        let mut publisher = Publisher::new(geometry, until, jitter(keep.next_life));
         keep.batch.iter().for_each(|it| publisher.order(it.group, it.places.clone()));
         self.publisher = Some(publisher);
         self.survey = None;
@@ -363,7 +370,7 @@ impl Active {
     }
 
     fn release(&mut self, env: &mut Env) {
-        let geometry = self.collector.geometry();
+        let (geometry, hour) = (self.collector.geometry(), env.hour());
         let (Kind::Keep(keep), Some(publisher)) = (&mut self.kind, &mut self.publisher) else {
             return;
         };
@@ -392,10 +399,14 @@ impl Active {
                 let error = self.clock_error(env);
                 self.on_keep_trouble(env, error);
             }
-            Some(Stuck::TooLong) => {
-                keep.life = (keep.life / 2).max(MIN_LIFE);
-                self.on_keep_trouble(env, JobError::TooLong);
+            // Stores that become full take only pieces that end soon.
+            Some(Stuck::TooLong) if keep.next_life > MIN_LIFE => {
+                keep.next_life = (keep.next_life / 2).max(MIN_LIFE);
+                keep.life = keep.next_life;
+                publisher.shorten(hour.saturating_add(keep.next_life), jitter(keep.next_life));
+                env.has_changed = true;
             }
+            Some(Stuck::TooLong) => self.on_keep_trouble(env, JobError::TooLong),
             Some(Stuck::Full) => self.on_keep_trouble(env, JobError::Full),
         }
     }
@@ -404,6 +415,7 @@ impl Active {
         let until = self.publisher.as_ref().map_or(0, Publisher::until);
         let chunks = f64::from(self.collector.geometry().chunks());
         let Some(keep) = self.keep() else { return };
+        keep.life = keep.next_life;
         let batch = core::mem::take(&mut keep.batch);
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let released = batch.iter().map(|it| count(it.places.len())).sum::<u32>();

@@ -62,6 +62,8 @@ pub(crate) struct Publisher {
     full: u32,
     too_long: u32,
     bad_hour: u32,
+    /// The pieces under way that were sealed before their hour was shortened.
+    outdated: u32,
 }
 
 impl Publisher {
@@ -78,7 +80,15 @@ impl Publisher {
             full: 0,
             too_long: 0,
             bad_hour: 0,
+            outdated: 0,
         }
+    }
+
+    /// Gives an earlier hour to the pieces that were not published yet.
+    pub(crate) fn shorten(&mut self, until: u32, jitter: u32) {
+        (self.until, self.jitter) = (until, jitter);
+        (self.full, self.too_long, self.bad_hour) = (0, 0, 0);
+        self.outdated = self.groups.iter().map(|group| group.under_way).sum();
     }
 
     /// Orders all pieces of all groups.
@@ -159,6 +169,8 @@ impl Publisher {
         let Some(at) = self.groups.iter().position(|it| it.group.number() == group) else {
             return;
         };
+        let is_outdated = self.outdated > 0;
+        self.outdated = self.outdated.saturating_sub(1);
         match outcome {
             Outcome::Queued => {
                 (self.full, self.too_long, self.bad_hour) = (0, 0, 0);
@@ -171,7 +183,7 @@ impl Publisher {
                 return;
             }
             Outcome::Full => self.full += 1,
-            Outcome::TooLong => self.too_long += 1,
+            Outcome::TooLong => self.too_long += u32::from(!is_outdated),
             Outcome::BadHour => self.bad_hour += 1,
             // The rate of the link grows again.
             Outcome::TooFast => {}
