@@ -509,7 +509,9 @@ fn a_first_hop_that_drops_pieces_and_lists_them_is_noticed() {
     let putter = network.add_client(stem(&[dropper, honest, third]));
     network.start(putter, Job::Put(file.link.clone()));
     let report = network.run(putter, &file).put();
-    assert_eq!((report.republished, report.verified, report.towers), (186, 1, 6));
+    // All pieces, and then those that the other hop gave to the dropper.
+    assert!((200..=300).contains(&report.republished), "{report:?}");
+    assert_eq!((report.verified, report.towers), (1, 5));
     assert_readable(&mut network, 3, &file);
 }
 

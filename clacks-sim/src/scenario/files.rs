@@ -74,7 +74,7 @@ pub struct Files {
     /// How long a piece rests at each tower. Default: 10 min.
     #[serde(with = "crate::duration")]
     pub hold: Duration,
-    /// How many dials a second each store makes for others. Default: 16.
+    /// How many dials a second each store makes for others. Default: 32.
     pub dials: u32,
     /// By how much the clock of each tower may be wrong, in both directions. Default: 0s.
     #[serde(with = "crate::duration")]
@@ -158,7 +158,7 @@ impl Default for Files {
             first: None,
             own: false,
             hold: Duration::from_secs(600),
-            dials: 16,
+            dials: 32,
             clock_error: Duration::ZERO,
         }
     }

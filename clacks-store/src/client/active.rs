@@ -387,7 +387,7 @@ impl Active {
 
     /// Returns whether the job takes pieces now.
     fn takes(&self) -> bool {
-        self.phase == Phase::Visiting
+        matches!(self.phase, Phase::Visiting | Phase::Verifying)
     }
 
     fn drive_survey(&mut self, env: &mut Env, tower: &mut Tower) {

@@ -408,9 +408,9 @@ impl Collector {
         (0..self.geometry.groups()).map(of_group).collect()
     }
 
-    /// Returns the places of a group that are not seen.
-    pub(crate) fn unseen(&self, group: u32) -> Vec<u32> {
-        self.places(group, |index| !self.is_seen(index, |_| false))
+    /// Returns the places of a group that are not seen at towers that are not bad.
+    pub(crate) fn unseen(&self, group: u32, is_bad: impl Fn(TowerId) -> bool) -> Vec<u32> {
+        self.places(group, |index| !self.is_seen(index, &is_bad))
     }
 
     /// Returns how many different pieces of each group are seen without the `count` towers that list
@@ -467,9 +467,10 @@ impl Collector {
         counts.iter().map(|seen| AliveShare::new(*seen, total, visited)).collect()
     }
 
-    /// Returns the number of towers that list a piece.
-    pub(crate) fn towers(&self) -> u32 {
-        let count = self.listings.iter().filter(|listing| listing.listed > 0).count();
+    /// Returns the number of towers that list a piece and are not bad.
+    pub(crate) fn towers(&self, is_bad: impl Fn(TowerId) -> bool) -> u32 {
+        let counted = (0..).zip(&self.listings).filter(|(tower, _)| !is_bad(*tower));
+        let count = counted.filter(|(_, listing)| listing.listed > 0).count();
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 
@@ -554,7 +555,7 @@ mod tests {
         assert_eq!(collector.seen_in_groups(|_| false), [3]);
         assert_eq!(collector.seen_in_groups(|tower| tower == 2), [2]);
         assert_eq!(collector.seen_in_groups(|tower| tower != 1), [1]);
-        assert_eq!((collector.towers(), collector.last_end(|_| false)), (3, 498_002));
+        assert_eq!((collector.towers(|_| false), collector.last_end(|_| false)), (3, 498_002));
         assert_eq!(collector.last_end(|tower| tower == 1), 498_001);
         // Towers 0 and 2 list two pieces each, and one of them is at both.
         assert_eq!(collector.seen_without_largest(1, |_| false), [2]);
@@ -562,7 +563,7 @@ mod tests {
         // Without both of them, only the piece at tower 1 is left.
         assert_eq!(collector.seen_without_largest(2, |_| false), [1]);
         assert_eq!(collector.seen_without_largest(0, |_| false), [3]);
-        assert_eq!(collector.unseen(0).len(), 37);
+        assert_eq!(collector.unseen(0, |_| false).len(), 37);
         collector.fresh_from = 498_002;
         collector.begin_round();
         assert_eq!(collector.seen_in_groups(|_| false), [0]);

@@ -11,7 +11,7 @@ use super::collector::Scope;
 use super::job::{JobError, JobEvent, Phase, PutReport};
 use super::publisher::{Publisher, Stuck};
 use super::requests::{ContactId, PUBLISH_RATE};
-use super::survey::{Survey, draw_other};
+use super::survey::{Survey, TowerId, draw_other};
 use crate::estimate::floor;
 
 /// The share of the pieces of each group that must be seen. A keeper repairs below 0.85.
@@ -27,8 +27,9 @@ const LOOKS: [u64; 6] = [1, 1, 2, 4, 8, 16];
 const MAX_UNANSWERED: u8 = 2;
 /// The visits after which the pieces seen are counted.
 const LOOK_EACH: u32 = 8;
-/// How often missing pieces are published again.
-const MAX_ROUNDS: u8 = 3;
+/// How often missing pieces are published again. Where a tenth of the towers drops what it gets,
+/// about as many pieces are missing as may be, so one put in two needs another round (simulated).
+const MAX_ROUNDS: u8 = 5;
 /// The verifiers that are tried before a put does without them.
 const MAX_LOST_VERIFIERS: u8 = 8;
 /// The most hours by which a piece ends before its file.
@@ -173,7 +174,8 @@ impl Active {
 
     fn begin_look(&mut self, env: &mut Env, verifier: ContactId) {
         self.phase = Phase::Verifying;
-        self.collector.scope = Scope::None;
+        // Towers must give some of the pieces that they list.
+        self.collector.scope = Scope::Sample;
         if let Some(put) = self.put() {
             put.counted = 0;
         }
@@ -227,17 +229,16 @@ impl Active {
         }
         let Some(survey) = &self.survey else { return };
         let (is_over, hop) = (survey.is_over(), survey.hop);
-        let (visited, answered) = (survey.visited_share(), survey.answered());
+        let answered = survey.answered();
         // Now and then, because it counts all pieces.
         let counted = self.put().map_or(0, |put| put.counted);
         if !is_over && answered < counted + LOOK_EACH {
             return;
         }
-        // Before the end of the round, only what was seen counts.
-        let seen = self.seen(if is_over { visited } else { 1.0 });
+        let seen = self.seen();
         let share = seen.iter().map(|it| it.share).fold(1.0, f64::min);
         let is_done = seen.iter().all(Seen::is_done);
-        let towers = self.collector.towers();
+        let towers = self.collector.towers(|tower| self.is_unproved(tower));
         let is_other = hop != self.hop;
         let Some(put) = self.put() else { return };
         (put.last_seen, put.last_towers, put.counted) = (share, towers, answered);
@@ -276,10 +277,18 @@ impl Active {
         (usize::from(rounds) + 1).min((stores / MIN_SPREAD) as usize)
     }
 
-    /// Returns what is seen of each group after visits to this share of the towers.
-    fn seen(&self, visited: f64) -> Vec<Seen> {
+    /// Returns whether the pieces that a tower lists do not count, or not yet: it must give some of
+    /// them first.
+    fn is_unproved(&self, tower: TowerId) -> bool {
+        let is_visited = self.survey.as_ref().is_some_and(|it| it.visits.contains_key(&tower));
+        is_visited || self.is_out(tower)
+    }
+
+    /// Returns what is seen of each group. Before the end of the round, only what was seen counts.
+    fn seen(&self) -> Vec<Seen> {
         let Some(survey) = &self.survey else { return Vec::new() };
-        let is_bad = |tower| survey.is_bad(tower);
+        let visited = if survey.is_over() { survey.visited_share() } else { 1.0 };
+        let is_bad = |tower| self.is_unproved(tower);
         let shares = self.collector.alive(&self.collector.seen_in_groups(is_bad), visited);
         let others = self.collector.seen_without_largest(self.suspects(), is_bad);
         let others = self.collector.alive(&others, visited);
@@ -298,17 +307,16 @@ impl Active {
     fn republish(&mut self, env: &mut Env, hop: ContactId) {
         let geometry = self.collector.geometry();
         let first_end = self.put().map_or(0, |put| put.first_end);
-        let Some(survey) = &self.survey else { return };
-        let is_bad = |tower| survey.is_bad(tower);
+        let is_bad = |tower| self.is_unproved(tower);
         let until = self.link.file().until;
         let mut publisher = Publisher::new(geometry, until, until.saturating_sub(first_end));
         let (mut pieces, suspects) = (0, self.suspects());
-        for (group, seen) in (0..).zip(self.seen(survey.visited_share())) {
+        for (group, seen) in (0..).zip(self.seen()) {
             if seen.is_done() {
                 continue;
             }
             let (share, missing) = match seen.is_spread {
-                true => (seen.share, self.collector.unseen(group)),
+                true => (seen.share, self.collector.unseen(group, is_bad)),
                 false => (seen.others, self.collector.scarce(group, suspects, is_bad)),
             };
             let count = geometry.total() - floor(share * f64::from(geometry.total()));
