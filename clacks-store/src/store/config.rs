@@ -19,8 +19,9 @@ pub struct StoreConfig {
     pub hold: Duration,
     /// The end of a chunk may be this many hours ahead. Default: 24.
     pub max_hours: u32,
-    /// The share of the queue, in per cent, above which no chunk is taken from a client. The rest
-    /// is for messages in transit. Default: 60 (guess).
+    /// The share of the queue, in per cent, above which no chunk is taken from a client, except
+    /// within [`reserve_below`](Self::reserve_below). The rest is for messages in transit. Default:
+    /// 60 (guess).
     pub publish_below: u8,
     /// The share of the queue, in per cent, above which clients may publish only chunks that end
     /// sooner: from here to `publish_below` the furthest hour falls from `max_hours` to
@@ -30,10 +31,10 @@ pub struct StoreConfig {
     /// The fewest hours ahead that a client may always publish, if there is room. Default: 2
     /// (guess).
     pub short_hours: u32,
-    /// The share of the queue, in per cent, above which the chunks of one address group have a
-    /// limit, whether they come as messages or from clients. It is an eighth of the queue, halved
-    /// with each 4 per cent of fill, but at least twice an equal share. 100 disables the limit.
-    /// Default: 40 (guess).
+    /// The share of the queue, in per cent, above which each address group has a limit for the
+    /// chunks that come as messages, and the same one for those that clients publish. It is an
+    /// eighth of the queue, halved with each 4 per cent of fill, but at least twice an equal share.
+    /// 100 disables the limit. Default: 40 (guess).
     pub shares_from: u8,
     /// The share of the queue, in per cent, up to which a client may publish more chunks if its
     /// address group has published few of those that are held: at most an equal share of the room
