@@ -110,13 +110,15 @@ fn fill_retry_memory(tower: &mut Tower, config: &Config, now: Instant) {
 fn fill_holds(tower: &mut Tower, config: &Config, now: Instant) {
     let body = vec![6; config.max_queue_bytes / config.max_queue_messages];
     let hold = seconds(1_000_000);
-    for _ in 0..config.max_queue_messages * usize::from(config.hold_below) / 100 {
+    let most = config.max_queue_messages * usize::from(config.hold_below) / 100;
+    for _ in 0..most {
         let options = EnqueueOptions { hold, ..EnqueueOptions::default() };
-        tower.enqueue_with(Message::bytes(&body), options, now).unwrap();
+        // The queue is not quite empty, so the last one may find no room.
+        let _full = tower.enqueue_with(Message::bytes(&body), options, now);
         while tower.poll_action().is_some() {}
     }
     let at_rest = tower.peek().filter(|held| held.state == MessageState::Held).count();
-    assert!(at_rest > config.max_queue_messages / 2, "{at_rest} messages rest");
+    assert!(at_rest + 1 >= most, "{at_rest} messages rest");
 }
 
 /// Fills the inbox and the outboxes of all links, half of them with the shortest datagrams and half
