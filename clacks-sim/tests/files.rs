@@ -105,13 +105,13 @@ fn a_second_first_hop_shows_that_the_first_one_dropped_the_pieces() {
 }
 
 #[test]
-fn hops_that_collude_forge_inventories_of_each_other_and_of_others() {
+fn a_put_is_not_deceived_by_hops_that_forge_inventories_of_pieces_they_dropped() {
     let readable = |lists| {
         let outcome = run(&scenario_with_hops(10, lists, 1));
         (shares(&outcome)[0], at(&outcome, Metric::FilesReadable, seconds(200)))
     };
-    // The only honest tower is one of twelve that list pieces.
-    assert_eq!(readable(Lists::Forged), (1.0, Some(0.0)));
+    // Twelve towers seem to list the pieces, and none of them can give one.
+    assert_eq!(readable(Lists::Forged), (0.0, None));
     assert_eq!(readable(Lists::Nothing), (0.0, None));
 }
 
@@ -145,7 +145,9 @@ fn named(change: impl Fn(&mut clacks_sim::scenario::Files)) -> [f64; 2] {
 
 #[test]
 fn spies_name_clients_that_ask_directly() {
-    assert_eq!(named(|files| files.direct = true), [1.0, 1.0]);
+    let [put, get] = named(|files| files.direct = true);
+    // A reader that is done after half of the towers may have met no spy.
+    assert!(put >= 1.0 && get >= 0.8, "{put} {get}");
 }
 
 #[test]
