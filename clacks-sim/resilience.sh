@@ -101,6 +101,8 @@ files() {
     files 1..11 store-keep
     files 1..4 store-keep --set files.keep=false
     files 1..4 store-holes
+    files 1..4 store-holes --time 24h --set role.0.towers.share=0.3 --set target.0.at=24h --set target.1.until=24h
+    files 1..4 store-keep --time 24h --set churn.until=24h --set target.1.at=24h --set target.2.until=24h
     files 1..31 store-hops
     files 1..4 store-hops --set files.verify=0
     files 1..31 store-hops --set role.0.lists=dropped
@@ -115,7 +117,8 @@ files() {
     done
     files 1..3 store-spies --set files.direct=true
     files 1..4 store-flood
-    files 1..4 store-publish
+    files 1..31 store-publish
+    files 1..13 store-publish --set tower.hold_below=60
     files 1..11 store-split
     files 1..4 store-split --set files.redundancy=2
     files 1..4 store-lossy
