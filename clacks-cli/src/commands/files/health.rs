@@ -77,7 +77,7 @@ fn write(health: &Health, pieces: u32) -> Result<(), Failure> {
     writeln!(out, "proved  {} of {} that were taken as a sample", health.proved, health.sampled)?;
     writeln!(out, "life    about {} without a keeper", rough(health.life))?;
     if health.last_end > 0 {
-        writeln!(out, "until   {}", until_text(health.last_end))?;
+        writeln!(out, "end     the last pieces at {}", until_text(health.last_end))?;
     }
     writeln!(out, "stores  {} full", percent(health.fill))?;
     out.flush()?;

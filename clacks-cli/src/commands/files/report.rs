@@ -298,7 +298,7 @@ impl Report {
         if report.verified < verify {
             self.warn("No other tower could be asked, so this depends on what the first one says.");
         }
-        self.line(format_args!("It ends at {}.", until_text(report.first_end)));
+        self.line(format_args!("Its first pieces end at {}.", until_text(report.first_end)));
         let left = end_of(report.first_end).duration_since(std::time::SystemTime::now());
         if let (Some(forecast), Ok(left)) = (forecast, left)
             && forecast.life < left
