@@ -177,8 +177,8 @@ pub struct Config {
     /// queue (see [`EnqueueOptions::hold`](crate::EnqueueOptions::hold)): 0 to 100. Messages at
     /// rest take the room of those in transit. With 0 no message rests. A lower limit than what
     /// clients of a store may fill helps a flood: when messages no longer rest, they meet more
-    /// towers that drop them. Default: 80 (simulated with a flood of files: with 60, most were
-    /// lost).
+    /// towers that drop them. Default: 80 (simulated with a flood of files: with 60, a twentieth
+    /// of the files with keepers was lost in an hour).
     pub hold_below: u8,
     /// How often a tower that has nothing to send announces itself to one drawn peer. With `None`,
     /// the original's behaviour, no death or return is noticed in a quiet network. At least 10 ms.

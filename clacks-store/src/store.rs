@@ -339,7 +339,8 @@ impl<M: StateMachine> Store<M> {
     fn is_within_reserve(&mut self, source: Source) -> bool {
         let fill = Fill::of(self.inner.tower());
         let groups = self.draw.groups(self.inner.tower(), self.now);
-        !fill.is_from(self.config.reserve_below)
+        self.config.reserve_below > self.config.publish_below
+            && !fill.is_from(self.config.reserve_below)
             && self.inventory.of_source(source) < fill.reserve(&self.config, groups)
     }
 

@@ -661,6 +661,12 @@ impl Active {
                         self.collector.on_not_asked(piece.index);
                         self.collector.on_trial(tower, &piece, false);
                         survey.on_chunk(tower, false);
+                        if self.collector.is_proved_liar(tower)
+                            && let Some(visit) = survey.visits.get_mut(&tower)
+                        {
+                            let _others = visit.give_up();
+                            env.has_changed = true;
+                        }
                     }
                 }
             }

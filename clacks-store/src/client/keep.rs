@@ -31,7 +31,7 @@ const BATCH: usize = 4;
 const LOSS_PER_CHECK: f64 = 0.1;
 /// The shortest and the longest time between two checks. The first ones are close together: pieces
 /// rest 10 minutes, and then move at almost the same time. If a third of the towers drops what it
-/// gets, a file that is not repaired between its second and third move is lost (simulated).
+/// gets, one file in ten was not repaired in time between its first moves (simulated).
 const MIN_PERIOD: Duration = Duration::from_secs(120);
 const MAX_PERIOD: Duration = Duration::from_secs(1_800);
 /// The shortest life of a new piece, in hours. Full stores take no longer one.
@@ -70,9 +70,9 @@ pub(super) struct Keep {
     /// The longest time to the next check. It becomes longer with each check, because the first ones
     /// must show how fast pieces are lost in this network.
     longest: Duration,
-    /// The life of the pieces that were published last, and of those that are published now, in
-    /// hours.
+    /// The life of the pieces that were published last, in hours.
     life: u32,
+    /// The life of those that are published now or next.
     next_life: u32,
     todo: VecDeque<(u32, Vec<u32>)>,
     batch: Vec<Repairing>,
@@ -309,6 +309,8 @@ impl Active {
         let Some(keep) = self.keep() else { return };
         keep.learn(mean, now);
         keep.todo = todo;
+        // The stores may have become emptier.
+        keep.next_life = MAX_HOURS.min(keep.life * 2);
         let loss = keep.loss;
         let health = self.health(loss);
         env.push(JobEvent::Checked(health));
@@ -360,8 +362,6 @@ impl Active {
         if keep.batch.is_empty() {
             return self.next_batch(env);
         }
-        // The stores may have become emptier.
-        keep.next_life = MAX_HOURS.min(keep.life * 2);
         let until = hour.saturating_add(keep.next_life);
         let mut publisher = Publisher::new(geometry, until, jitter(keep.next_life));
         keep.batch.iter().for_each(|it| publisher.order(it.group, it.places.clone()));
@@ -402,7 +402,9 @@ impl Active {
                 self.on_keep_trouble(env, error);
             }
             // Stores that become full take only pieces that end soon.
-            Some(Stuck::TooLong) if keep.next_life > MIN_LIFE => {
+            Some(Stuck::TooLong | Stuck::Full)
+                if publisher.may_shorten() && keep.next_life > MIN_LIFE =>
+            {
                 keep.next_life = (keep.next_life / 2).max(MIN_LIFE);
                 keep.life = keep.next_life;
                 publisher.shorten(hour.saturating_add(keep.next_life), jitter(keep.next_life));

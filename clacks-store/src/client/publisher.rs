@@ -212,6 +212,11 @@ impl Publisher {
         }
     }
 
+    /// Returns whether pieces that end sooner may be taken.
+    pub(crate) fn may_shorten(&self) -> bool {
+        self.too_long > 0
+    }
+
     /// Returns whether all orders are carried out.
     pub(crate) fn is_done(&self) -> bool {
         self.orders.is_empty() && self.groups.is_empty() && self.needed.is_none()

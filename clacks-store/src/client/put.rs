@@ -28,7 +28,8 @@ const MAX_UNANSWERED: u8 = 2;
 /// The visits after which the pieces seen are counted.
 const LOOK_EACH: u32 = 8;
 /// How often missing pieces are published again. Where a tenth of the towers drops what it gets,
-/// about as many pieces are missing as may be, so one put in two needs another round (simulated).
+/// about a tenth of the pieces is missing, which is the limit: one put in two needs another round
+/// (simulated).
 const MAX_ROUNDS: u8 = 5;
 /// The verifiers that are tried before a put does without them.
 const MAX_LOST_VERIFIERS: u8 = 8;
