@@ -3,6 +3,7 @@
 # stopped, and starts again without the pieces that it had. Then gets the file.
 # Usage: benches/churn.sh [MINUTES]
 set -euo pipefail
+here=$(realpath "$(dirname "$0")")
 minutes=${1:-60}
 cargo build --release --locked --package clacks-cli
 clacks=$(realpath "${CARGO_TARGET_DIR:-target}/release/clacks")
@@ -20,6 +21,9 @@ cd "$folder"
 export XDG_RUNTIME_DIR=$folder XDG_STATE_HOME=$folder/state
 head -c 1M /dev/urandom >file
 
+# shellcheck source=towers.sh
+source "$here/towers.sh"
+
 # Starts a tower, at the address that it had before if it had one.
 # start NUMBER [OPTION...]
 start() {
@@ -28,22 +32,6 @@ start() {
     "$clacks" tower --listen "${addresses[$number]:-127.0.0.1:0}" --state "$folder/$number" \
         --control "$folder/$number.sock" "$@" </dev/null >"$folder/$number.log" 2>&1 &
     towers[$number]=$!
-}
-
-# Returns the answer of a tower to a question about its state.
-status() {
-    "$clacks" status --control "$folder/$1.sock" --json 2>/dev/null |
-        python3 -c "import json, sys; print(json.load(sys.stdin)$2)"
-}
-
-# wait_for NUMBER QUESTION ANSWER
-wait_for() {
-    for _ in $(seq 300); do
-        [[ $(status "$1" "$2" 2>/dev/null) == "$3" ]] && return
-        sleep 0.2
-    done
-    echo "tower $1 is not ready" >&2
-    return 1
 }
 
 start 1

@@ -3,6 +3,7 @@
 # Prints the times, the CPU time of commands and towers, and the memory of the commands.
 # Usage: benches/ten-towers.sh [MIB [OPTION OF THE TOWERS...]]
 set -euo pipefail
+here=$(realpath "$(dirname "$0")")
 mib=${1:-10}
 shift || true
 cargo build --release --locked --package clacks-cli
@@ -19,6 +20,9 @@ cd "$folder"
 export XDG_RUNTIME_DIR=$folder XDG_STATE_HOME=$folder/state
 head -c "${mib}M" /dev/urandom >file
 
+# shellcheck source=towers.sh
+source "$here/towers.sh"
+
 # start NUMBER [OPTION...]
 start() {
     local number=$1
@@ -26,22 +30,6 @@ start() {
     "$clacks" tower --listen 127.0.0.1:0 --state "$folder/$number" --control "$folder/$number.sock" "$@" \
         </dev/null >/dev/null 2>&1 &
     towers+=($!)
-}
-
-# Returns the answer of a tower to a question about its state.
-status() {
-    "$clacks" status --control "$folder/$1.sock" --json 2>/dev/null |
-        python3 -c "import json, sys; print(json.load(sys.stdin)$2)"
-}
-
-# wait_for NUMBER QUESTION ANSWER
-wait_for() {
-    for _ in $(seq 300); do
-        [[ $(status "$1" "$2" 2>/dev/null) == "$3" ]] && return
-        sleep 0.2
-    done
-    echo "tower $1 is not ready" >&2
-    return 1
 }
 
 # Returns the CPU time of all running towers, in hundredths of a second.

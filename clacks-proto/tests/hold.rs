@@ -84,18 +84,15 @@ fn rule_11_an_accepted_message_rests() {
 
 #[test]
 fn a_queue_above_the_limit_takes_no_new_holds() {
-    let mut harness = Harness::new(&small_config());
-    for n in 0..8 {
-        enqueue(&mut harness, &format!("message {n}"), held_for(1_000));
+    for (limit, expected) in [(60, (3, 6)), (80, (1, 8))] {
+        let mut config = small_config();
+        (config.hold_below, config.local_share) = (limit, 100);
+        let mut harness = Harness::new(&config);
+        for n in 0..9 {
+            enqueue(&mut harness, &format!("message {n}"), held_for(1_000));
+        }
+        assert_eq!(places(&harness), expected, "{limit} % of 10 messages may rest");
     }
-    assert_eq!(places(&harness), (0, 8), "8 of 10 messages may rest");
-    let mut config = small_config();
-    config.hold_below = 60;
-    let mut harness = Harness::new(&config);
-    for n in 0..8 {
-        enqueue(&mut harness, &format!("message {n}"), held_for(1_000));
-    }
-    assert_eq!(places(&harness), (2, 6), "6 of 10 messages may rest");
 }
 
 #[test]

@@ -112,6 +112,12 @@ fn a_put_is_not_deceived_by_hops_that_forge_inventories_of_pieces_they_dropped()
     };
     // Twelve towers seem to list the pieces, and none of them can give one.
     assert_eq!(readable(Lists::Forged), (0.0, None));
+    // Each of 200 towers seems to list one of the 186 pieces of a larger file, so that few of them
+    // are asked for one.
+    let mut scenario =
+        scenario_with_hops(198, Lists::Forged, 1).files(|files| files.size = 1 << 20);
+    scenario.towers = 200;
+    assert_eq!(shares(&run(&scenario))[0], 0.0);
     assert_eq!(readable(Lists::Nothing), (0.0, None));
 }
 

@@ -21,7 +21,7 @@
 //! | clients fill a part of the queue only | [`publish_below`](StoreConfig::publish_below) |
 //! | chunks from clients end sooner in a fuller queue | [`shorter_from`](StoreConfig::shorter_from) |
 //! | address groups have shares of a fuller queue | [`shares_from`](StoreConfig::shares_from) |
-//! | groups that publish little have room of their own | [`reserve_below`](StoreConfig::reserve_below) |
+//! | groups that publish little have own room | [`reserve_below`](StoreConfig::reserve_below) |
 //! | a link has rates | [`publish_rate`](StoreConfig::publish_rate), [`request_rate`](StoreConfig::request_rate) |
 //! | datagrams have a rate, and address groups take turns | [`egress`](StoreConfig::egress) |
 //! | few links are dialled for others | [`dials`](StoreConfig::dials) |

@@ -661,7 +661,7 @@ impl Active {
                         self.collector.on_not_asked(piece.index);
                         self.collector.on_trial(tower, &piece, false);
                         survey.on_chunk(tower, false);
-                        if self.collector.is_proved_liar(tower)
+                        if self.collector.is_liar(tower)
                             && let Some(visit) = survey.visits.get_mut(&tower)
                         {
                             let _others = visit.give_up();

@@ -25,8 +25,9 @@ const NO_TOWER: TowerId = TowerId::MAX;
 /// The least pieces of a sample of each group, and the least share of its pieces.
 const SAMPLE: f64 = 8.0;
 const SAMPLE_SHARE: f64 = 0.05;
-/// The pieces of a sample after which a tower that did not prove half of them is left alone.
-const ENOUGH_TRIALS: u32 = 4;
+/// The fewest pieces of a sample that make a tower a liar if it proves less than half of them. A
+/// single piece may have moved on. It counts for its group.
+const ENOUGH_TRIALS: u32 = 2;
 /// A tower that lists more than this share of a group must give two pieces of it.
 pub(crate) const LARGE: u32 = 16;
 
@@ -352,14 +353,8 @@ impl Collector {
 
     /// Returns whether a tower did not prove half of what was taken from it as a sample.
     pub(crate) fn is_liar(&self, tower: TowerId) -> bool {
-        self.listings.get(usize::from(tower)).is_some_and(|it| it.proved * 2 < it.taken)
-    }
-
-    /// Returns whether so many pieces of a sample were not proved that the others of this tower need
-    /// not be taken.
-    pub(crate) fn is_proved_liar(&self, tower: TowerId) -> bool {
-        let taken = self.listings.get(usize::from(tower)).map_or(0, |listing| listing.taken);
-        taken >= ENOUGH_TRIALS && self.is_liar(tower)
+        let is_liar = |it: &Listing| it.taken >= ENOUGH_TRIALS && it.proved * 2 < it.taken;
+        self.listings.get(usize::from(tower)).is_some_and(is_liar)
     }
 
     /// Returns whether all groups in the scope have as many pieces as they need.

@@ -24,7 +24,8 @@ pub enum Job {
     ///
     /// The job is done when whole inventories show nine tenths of the pieces of each group, read
     /// through [`verify`](crate::ClientConfig::verify) other first hops than the one that took the
-    /// pieces. If three stores or more answer, each group must also be readable without the tower
+    /// pieces. Each tower must give some of the pieces that it lists, and those that are listed count
+    /// in proportion to what was given. If three stores or more answer, each group must also be readable without the tower
     /// that lists the most of its pieces: the tower that took the pieces can drop them and list
     /// them. What is missing or only at that one tower is published again, through the hop that
     /// misses it. Then there may be another such tower, so one more is left out each time, up to a
@@ -100,7 +101,8 @@ pub enum JobEvent {
 pub struct PutReport {
     /// The number of pieces.
     pub pieces: u32,
-    /// The number of towers that list at least one of them. 0 if nothing was checked.
+    /// The number of towers that list at least one of them and gave what was taken as a sample. 0 if
+    /// nothing was checked.
     pub towers: u32,
     /// The share of the pieces of the worst group that was seen. 0 if nothing was checked.
     pub seen: f64,
@@ -204,7 +206,7 @@ pub enum Phase {
     Publishing,
     /// Towers are visited, and pieces are taken.
     Visiting,
-    /// Another first hop is asked what the network holds.
+    /// Another first hop is asked what the network holds, and a sample of it is taken.
     Verifying,
     /// Pieces are taken from the messages of a tower: see [`Listener`](crate::Listener).
     Listening,

@@ -12,7 +12,7 @@ use super::collector::{Scope, Which};
 use super::get::look;
 use super::job::{Health, HealthState, JobError, JobEvent, Phase, Repair};
 use super::publisher::{Publisher, Stuck};
-use super::put::{MAX_HOURS, draw, jitter};
+use super::put::{MAX_HOURS, draw_places, jitter};
 use super::requests::ContactId;
 use super::survey::Survey;
 use super::{Env, FirstHop};
@@ -67,8 +67,8 @@ pub(super) struct Keep {
     loss: f64,
     /// The time of the last check, and the share that was alive after its repairs.
     last: Option<(Instant, f64)>,
-    /// The longest time to the next check. It becomes longer with each check, because the first ones
-    /// must show how fast pieces are lost in this network.
+    /// The longest time to the next check. It grows with each check, because the first ones must
+    /// show how fast pieces are lost in this network.
     longest: Duration,
     /// The life of the pieces that were published last, in hours.
     life: u32,
@@ -322,12 +322,7 @@ impl Active {
     fn places_to_repair(&self, env: &mut Env, group: u32, count: u32) -> Vec<u32> {
         let is_out = |tower| self.is_out(tower);
         let stale = self.collector.stale(group, is_out);
-        let listed = (0..self.collector.geometry().total()).filter(|place| !stale.contains(place));
-        let listed: Vec<_> = listed.collect();
-        let more = count.saturating_sub(u32::try_from(stale.len()).unwrap_or(u32::MAX));
-        let mut places = draw(stale, count, env);
-        places.extend(draw(listed, more, env));
-        places
+        draw_places(stale, self.collector.geometry().total(), count, env)
     }
 
     /// Takes the pieces of the next groups that are repaired, or waits for the next check.

@@ -8,6 +8,7 @@ use rand::seq::SliceRandom;
 use super::Env;
 use super::active::{Active, Kind, limits};
 use super::collector::Scope;
+use super::collector::Which;
 use super::job::{JobError, JobEvent, Phase, PutReport};
 use super::publisher::{Publisher, Stuck};
 use super::requests::{ContactId, PUBLISH_RATE};
@@ -290,14 +291,16 @@ impl Active {
         let Some(survey) = &self.survey else { return Vec::new() };
         let visited = if survey.is_over() { survey.visited_share() } else { 1.0 };
         let is_bad = |tower| self.is_unproved(tower);
-        let shares = self.collector.alive(&self.collector.seen_in_groups(is_bad), visited);
+        let counts = self.collector.seen_in_groups(is_bad);
+        let shares = self.collector.alive(&counts, visited);
+        let samples = self.collector.sample_of_groups(Which::All, is_bad);
         let others = self.collector.seen_without_largest(self.suspects(), is_bad);
         let others = self.collector.alive(&others, visited);
         let (_, needed) = limits(&self.link);
         let suspects = self.suspects();
-        let groups = shares.into_iter().zip(others);
-        let seen = groups.map(|(all, others)| Seen {
-            share: all.share,
+        let groups = shares.into_iter().zip(others).zip(counts).zip(samples);
+        let seen = groups.map(|(((all, others), seen), sample)| Seen {
+            share: all.proved(seen, sample).share,
             others: others.share,
             is_spread: suspects == 0 || others.share + 1e-9 >= needed,
         });
@@ -321,7 +324,7 @@ impl Active {
                 false => (seen.others, self.collector.scarce(group, suspects, is_bad)),
             };
             let count = geometry.total() - floor(share * f64::from(geometry.total()));
-            let missing = draw(missing, count, env);
+            let missing = draw_places(missing, geometry.total(), count, env);
             pieces += u32::try_from(missing.len()).unwrap_or(u32::MAX);
             publisher.order(group, missing);
         }
@@ -370,8 +373,18 @@ impl Seen {
     }
 }
 
+/// Draws places of a group that are published again: `missing` ones first, and then others, because
+/// towers may list pieces that they do not have.
+pub(super) fn draw_places(missing: Vec<u32>, total: u32, count: u32, env: &mut Env) -> Vec<u32> {
+    let others: Vec<_> = (0..total).filter(|place| !missing.contains(place)).collect();
+    let more = count.saturating_sub(u32::try_from(missing.len()).unwrap_or(u32::MAX));
+    let mut places = draw(missing, count, env);
+    places.extend(draw(others, more, env));
+    places
+}
+
 /// Draws some of the places.
-pub(super) fn draw(mut places: Vec<u32>, count: u32, env: &mut Env) -> Vec<u32> {
+fn draw(mut places: Vec<u32>, count: u32, env: &mut Env) -> Vec<u32> {
     places.shuffle(&mut env.rng);
     places.truncate(count as usize);
     places
