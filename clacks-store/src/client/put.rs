@@ -282,8 +282,8 @@ impl Active {
     /// Returns whether the pieces that a tower lists do not count, or not yet: it must give some of
     /// them first.
     fn is_unproved(&self, tower: TowerId) -> bool {
-        let is_visited = self.survey.as_ref().is_some_and(|it| it.visits.contains_key(&tower));
-        is_visited || self.is_out(tower)
+        let visits = self.survey.as_ref().map(|survey| &survey.visits);
+        visits.is_some_and(|visits| visits.contains_key(&tower)) || self.is_out(tower)
     }
 
     /// Returns what is seen of each group. Before the end of the round, only what was seen counts.

@@ -20,8 +20,8 @@ pub struct StoreConfig {
     /// The end of a chunk may be this many hours ahead. Default: 24.
     pub max_hours: u32,
     /// The share of the queue, in per cent, above which no chunk is taken from a client, except
-    /// within [`reserve_below`](Self::reserve_below). The rest is for messages in transit. Default:
-    /// 60 (guess).
+    /// within [`reserve_below`](Self::reserve_below). The rest is for messages in transit. With
+    /// 0 here and there, nothing is taken from clients. Default: 60 (guess).
     pub publish_below: u8,
     /// The share of the queue, in per cent, above which clients may publish only chunks that end
     /// sooner: from here to `publish_below` the furthest hour falls from `max_hours` to
